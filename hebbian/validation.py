@@ -1,0 +1,126 @@
+"""Checks of arguments: each error names the argument, its value and what is allowed."""
+
+import math
+import numbers
+import os
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def integer(name: str, value: object, *, minimum: int) -> int:
+    """Return `value` as an int, or raise unless it is an integer of at least `minimum`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} = {value!r} is not an integer; allowed: integers >= {minimum}")
+    if value < minimum:
+        raise ValueError(f"{name} = {value} is out of range; allowed: integers >= {minimum}")
+    return int(value)
+
+
+def real(
+    name: str,
+    value: object,
+    *,
+    above: float = -math.inf,
+    minimum: float = -math.inf,
+    maximum: float = math.inf,
+    below: float = math.inf,
+) -> float:
+    """Return `value` as a float, or raise unless it is finite and inside the stated interval."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} = {value!r} is not a real number")
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond the floats
+        number = math.inf
+    if not (math.isfinite(number) and above < number < below and minimum <= number <= maximum):
+        lower = f"({above}" if above > minimum else f"[{minimum}"
+        upper = f"{below})" if below < maximum else f"{maximum}]"
+        interval = f"{lower}, {upper}".replace("[-inf", "(-inf").replace("inf]", "inf)")
+        raise ValueError(f"{name} = {value} is out of range; allowed: finite numbers in {interval}")
+    return number
+
+
+def choice(name: str, value: object, allowed: Collection[str]) -> str:
+    """Return `value`, or raise unless it is one of the `allowed` words."""
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{name} = {value!r} is unknown; allowed: {', '.join(map(repr, allowed))}")
+    return value
+
+
+def axis(name: str, values: ArrayLike, *, above: float = -math.inf, minimum: float = -math.inf) -> NDArray[np.float64]:
+    """Return a grid axis as a 1D float array, or raise unless it is non-empty, finite, distinct and in range."""
+    array = np.atleast_1d(_array(name, values))
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"{name} = {values!r} is not an array of real numbers")
+    array = array.astype(np.float64, copy=False)
+    if array.ndim != 1:
+        raise ValueError(f"{name} has shape {array.shape}; allowed: a number or a one-dimensional array")
+    if array.size == 0:
+        raise ValueError(f"{name} is empty; allowed: at least one value")
+    for value in array.tolist():
+        real(f"every value of {name}: {name}", value, above=above, minimum=minimum)
+    if np.unique(array).size != array.size:
+        raise ValueError(f"{name} = {array.tolist()} repeats a value; allowed: distinct values")
+    return array
+
+
+def signs(name: str, values: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.int8]:
+    """Return `values` as int8, or raise unless it has the given shape and only entries -1 and +1."""
+    array = _array(name, values)
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}; allowed: {shape}")
+    if not np.issubdtype(array.dtype, np.number) or np.issubdtype(array.dtype, np.complexfloating):
+        raise TypeError(f"{name} has dtype {array.dtype}; allowed: real numbers -1 and +1")
+    # Extremes and zeros are looked for in place: `array` may fill a good part of the memory.
+    if array.size and not (array.min() == -1 or array.min() == 1):
+        raise ValueError(f"{name} has an entry {array.min()}; allowed: -1 and +1")
+    if array.size and (array.max() > 1 or np.count_nonzero(array == 1) + np.count_nonzero(array == -1) != array.size):
+        raise ValueError(f"{name} has entries other than -1 and +1")
+    return array.astype(np.int8, copy=False)
+
+
+def generator(name: str, value: object) -> np.random.Generator:
+    """Return `value`, or raise unless it is a NumPy random generator."""
+    if not isinstance(value, np.random.Generator):
+        raise TypeError(f"{name} = {value!r} is not a random generator; allowed: numpy.random.Generator")
+    return value
+
+
+def memory(name: str, needed: float) -> None:
+    """Raise MemoryError with the estimate unless `needed` bytes are available on this machine."""
+    available = available_memory()
+    if needed > available:
+        raise MemoryError(
+            f"{name} needs about {needed / 2**30:.3g} GiB, {available / 2**30:.3g} GiB are available; "
+            "allowed: what fits in memory (lower N, P, the load or the number of examples)"
+        )
+
+
+def available_memory() -> float:
+    """Bytes that a new allocation can use now; infinite where the system does not say."""
+    try:
+        with open("/proc/meminfo") as lines:
+            return _kilobytes(lines, "MemAvailable:") * 1024.0
+    except OSError:
+        pass
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, OSError, ValueError):
+        return math.inf
+
+
+def _array(name: str, values: ArrayLike) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} = {values!r} is ragged; allowed: rows of equal length") from error
+
+
+def _kilobytes(lines: Iterable[str], key: str) -> float:
+    for line in lines:
+        if line.startswith(key):
+            return float(line.split()[1])
+    return math.inf

@@ -1,0 +1,1 @@
+"""Scripts that put measurement and theory side by side, one a figure."""

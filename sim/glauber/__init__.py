@@ -1,0 +1,5 @@
+"""Single-spin-flip and synchronous dynamics of Hebbian networks."""
+
+from sim.glauber.front import simulate
+
+__all__ = ["simulate"]

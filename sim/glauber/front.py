@@ -1,0 +1,290 @@
+"""Monte Carlo simulation of one quenched sample at several temperatures."""
+
+import inspect
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from hebbian import QuenchedSample, validation
+from sim import random
+from sim.glauber import kernels, states
+from sim.observables import mean_and_error
+
+DYNAMICS = {"glauber": kernels.GLAUBER, "metropolis": kernels.METROPOLIS, "descent": kernels.DESCENT}
+SCANS = {"ordered": kernels.ORDERED, "random": kernels.RANDOM, "synchronous": kernels.SYNCHRONOUS}
+INITIAL = ("pattern", "random")
+OVERLAPS = ("retrieved", "all")
+
+# Caches of real numbers are built anew after this many sweeps, before rounding can add up.
+_CHUNK = 1000
+
+
+def simulate(
+    sample: QuenchedSample,
+    *,
+    T: ArrayLike,
+    sweeps: int,
+    equilibration: int = 0,
+    seed: int,
+    task: tuple[int, ...] = (0,),
+    initial: str | ArrayLike = "pattern",
+    corruption: float = 0.0,
+    pattern: int = 0,
+    replicas: int = 2,
+    dynamics: str = "glauber",
+    scan: str = "ordered",
+    overlaps: str = "retrieved",
+    series: bool = False,
+    configurations: bool = False,
+    algorithm: str = "auto",
+) -> xr.Dataset:
+    r"""Simulate the dynamics of one network; every temperature starts from the same initial states.
+
+    Flip energies are exact (no self-coupling). Sequential Glauber and Metropolis dynamics
+    sample :math:`e^{-H/T}`; synchronous updates sample another measure, for P = 2 that of Little,
+    :math:`\propto \prod_i 2\cosh(h_i/T)`. For T above the spinodal a retrieval state is
+    metastable at best: what is measured is an average over the stated window.
+
+    Parameters
+    ----------
+    sample : QuenchedSample
+        Network.
+    T : float or array_like, shape (temperatures,)
+        Temperatures >= 0, :math:`k_B = 1`; 0 is the limit of the dynamics.
+    sweeps : int
+        Sweeps (N updates) measured, after each of which observables are recorded; at least 1.
+    equilibration : int
+        Sweeps before them that are discarded.
+    seed : int
+        Seed of the run.
+    task : tuple of int
+        Address of this sample within the run, see `sim.random`.
+    initial : {"pattern", "random"} or array_like, shape (N,) or (replicas, N)
+        Initial spins.
+    corruption : float
+        Fraction of the initial spins, at random sites in each replica, that is reversed.
+    pattern : int
+        Pattern that "pattern" starts from and whose overlaps m and n are recorded.
+    replicas : int
+        Replicas of the same sample with independent dynamics, at least 1.
+    dynamics : {"glauber", "metropolis", "descent"}
+        Heat bath; Metropolis; or flips that lower the energy only (T must be 0).
+    scan : {"ordered", "random", "synchronous"}
+        Sites in order, at random, or all at once (Little).
+    overlaps : {"retrieved", "all"}
+        Whether to average the overlaps with all archetypes too.
+    series : bool
+        Whether to keep the time series.
+    configurations : bool
+        Whether to keep the spins after each sweep.
+    algorithm : {"auto", "rows", "fields"}
+        How fields are computed, see `sim.glauber.states.choose`.
+
+    Returns
+    -------
+    xarray.Dataset
+        Along (T, replica): ``m`` Mattis magnetisation, ``n`` overlap with the normalised example mean,
+        ``energy`` per spin (``log_energy``, :math:`\ln(-H)`, for the exponential interaction),
+        each with ``*_error`` corrected for autocorrelation, and ``acceptance``; along (T, pair): ``q``
+        and ``q_error``, for more than one replica. If asked for: ``m_all`` (T, replica, pattern); ``*_series``
+        (T, sweep, ...); ``spins`` (T, sweep, replica, site).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range or contradicts another.
+    MemoryError
+        If the record does not fit in memory, with the estimate.
+    """
+    temperatures = check_options(
+        {
+            "T": T,
+            "sweeps": sweeps,
+            "equilibration": equilibration,
+            "initial": initial,
+            "corruption": corruption,
+            "replicas": replicas,
+            "dynamics": dynamics,
+            "scan": scan,
+            "overlaps": overlaps,
+            "algorithm": algorithm,
+        }
+    )
+    rule, order = DYNAMICS[dynamics], SCANS[scan]
+    N, K = sample.model.N, len(sample.xi)
+    learned = sample.learned(pattern)
+    _check_record(sample, len(temperatures), sweeps, replicas, series, configurations)
+    start = initial_spins(
+        sample, initial, corruption=corruption, pattern=pattern, replicas=replicas, seed=seed, task=task
+    )
+    updates = float(N) * replicas * (sweeps + equilibration) * len(temperatures)
+    state = states.make(sample, states.choose(sample, algorithm, updates), replicas)
+    key = np.array(random.kernel_key(seed, task, "dynamics"))
+    probes = np.stack([sample.xi[pattern].astype(np.float64), learned])
+    xi = np.ascontiguousarray(sample.xi.T) if overlaps == "all" else np.empty((0, 0), dtype=np.int8)
+
+    results = []
+    for temperature in temperatures.tolist():
+        sigma = start.copy()
+        arguments = (state, sigma, 1 / temperature if temperature else math.inf, rule, order)
+        word, sums = random.float_word(temperature), np.zeros((replicas, xi.shape[1]), dtype=np.int64)
+        _advance(arguments, 0, equilibration, word, key, probes, xi[:, :0], sums[:, :0], False)
+        record, q, spins = _advance(arguments, equilibration, sweeps, word, key, probes, xi, sums, configurations)
+        results.append(_summary(sample, record, q, spins, sums, sweeps, series))
+    dataset = xr.concat(results, dim=xr.DataArray(temperatures, dims="T", name="T"))
+    dataset = dataset.assign_coords(replica=np.arange(replicas))
+    if replicas > 1:
+        pairs = [f"{a}-{b}" for a in range(replicas) for b in range(a + 1, replicas)]
+        dataset = dataset.assign_coords(pair=pairs)
+    if overlaps == "all":
+        dataset = dataset.assign_coords(pattern=np.arange(K))
+    return describe(dataset)
+
+
+def check_options(options: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Raise unless all arguments of `simulate` in `options` are in range; return the temperatures."""
+    keywords = inspect.signature(simulate).parameters
+    for name in options:
+        if name not in keywords or name in ("sample", "seed", "task"):
+            allowed = ", ".join(sorted(set(keywords) - {"sample", "seed", "task"}))
+            raise TypeError(f"{name} is not an option of a simulation; allowed: {allowed}")
+    given = {name: parameter.default for name, parameter in keywords.items()} | dict(options)
+    for name, minimum in (("sweeps", 1), ("equilibration", 0), ("replicas", 1), ("pattern", 0)):
+        validation.integer(name, given[name], minimum=minimum)
+    validation.real("corruption", given["corruption"], minimum=0.0, maximum=1.0)
+    words: dict[str, Collection[str]] = {
+        "dynamics": DYNAMICS,
+        "scan": SCANS,
+        "overlaps": OVERLAPS,
+        "algorithm": states.ALGORITHMS,
+    }
+    if isinstance(given["initial"], str):
+        words["initial"] = INITIAL
+    for name, allowed_words in words.items():
+        validation.choice(name, given[name], allowed_words)
+    temperatures = validation.axis("T", given["T"], minimum=0.0)
+    if given["dynamics"] == "descent" and temperatures.any():
+        raise ValueError(f"T = {temperatures.tolist()} with dynamics = 'descent'; allowed: T = 0")
+    return temperatures
+
+
+def initial_spins(
+    sample: QuenchedSample,
+    initial: str | ArrayLike,
+    *,
+    corruption: float,
+    pattern: int,
+    replicas: int,
+    seed: int,
+    task: tuple[int, ...],
+) -> NDArray[np.int8]:
+    """Return the initial spins of all replicas, shape (replicas, N); arguments as in `simulate`."""
+    N = sample.model.N
+    if not isinstance(initial, str):
+        given = np.asarray(initial)
+        spins = np.empty((replicas, N), dtype=np.int8)
+        spins[:] = validation.signs("initial", given, (N,) if given.ndim == 1 else (replicas, N))
+    else:
+        spins = np.tile(sample.xi[pattern], (replicas, 1))
+    for r in range(replicas):
+        rng = random.stream(seed, task, "initial", r)
+        if isinstance(initial, str) and initial == "random":
+            spins[r] = 2 * rng.integers(0, 2, size=N, dtype=np.int8) - 1
+        reversed_sites = rng.permutation(N)[: round(corruption * N)]
+        spins[r, reversed_sites] *= -1
+    return spins
+
+
+LABELS = {
+    "m": ("Mattis magnetisation of the retrieved pattern", "1"),
+    "n": ("overlap with the normalised example mean", "1"),
+    "q": ("overlap of two replicas", "1"),
+    "energy": ("energy per spin", "1"),
+    "log_energy": ("ln(-H)", "1"),
+    "acceptance": ("accepted flips per spin and sweep", "1"),
+    "m_all": ("Mattis magnetisation of every pattern", "1"),
+    "spins": ("spins after each sweep", "1"),
+    "T": ("temperature", "1"),
+}
+
+
+def describe(dataset: xr.Dataset) -> xr.Dataset:
+    """Attach long names and units to the variables of a simulation."""
+    for name, variable in dataset.variables.items():
+        base, _, suffix = str(name).rpartition("_")
+        stem, kind = (base, suffix) if suffix in ("error", "series") else (str(name), "")
+        if stem in LABELS:
+            long_name, units = LABELS[stem]
+            kind = {"error": "standard error of the ", "series": "time series of the "}.get(kind, "")
+            variable.attrs.update(long_name=kind + long_name, units=units)
+    return dataset
+
+
+def _advance(
+    arguments: tuple[Any, ...],
+    first: int,
+    sweeps: int,
+    word: np.uint32,
+    key: NDArray[np.uint32],
+    probes: NDArray[np.float64],
+    xi: NDArray[np.int8],
+    sums: NDArray[np.int64],
+    configurations: bool,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int8]]:
+    """Run `sweeps` sweeps in chunks; return the record, the replica overlaps and the spins."""
+    state, sigma = arguments[:2]
+    replicas, N = sigma.shape
+    record = np.empty((sweeps, 4, replicas))
+    q = np.empty((sweeps, replicas * (replicas - 1) // 2))
+    spins = np.empty((sweeps if configurations else 0, replicas, N), dtype=np.int8)
+    for start in range(0, sweeps, _CHUNK):
+        chunk = slice(start, min(start + _CHUNK, sweeps))
+        kernels.build(state, sigma)
+        kernels.run(*arguments, first + start, word, key, probes, record[chunk], q[chunk], xi, sums, spins[chunk])
+    return record, q, spins
+
+
+def _summary(
+    sample: QuenchedSample,
+    record: NDArray[np.float64],
+    q: NDArray[np.float64],
+    spins: NDArray[np.int8],
+    sums: NDArray[np.int64],
+    sweeps: int,
+    series: bool,
+) -> xr.Dataset:
+    exponential = sample.model.P is None
+    energy = record[:, 2] if exponential else record[:, 2] / sample.model.N
+    measured = {
+        "m": ("replica", record[:, 0]),
+        "n": ("replica", record[:, 1]),
+        "log_energy" if exponential else "energy": ("replica", energy),
+    }
+    if q.shape[1]:
+        measured["q"] = ("pair", q)
+    variables: dict[str, Any] = {}
+    for name, (dim, values) in measured.items():
+        mean, error = mean_and_error(values)
+        variables[name], variables[f"{name}_error"] = (dim, mean), (dim, error)
+        if series:
+            variables[f"{name}_series"] = (("sweep", dim), values)
+    variables["acceptance"] = ("replica", record[:, 3].mean(axis=0))
+    if sums.size:
+        variables["m_all"] = (("replica", "pattern"), sums / (sweeps * sample.model.N))
+    if spins.size:
+        variables["spins"] = (("sweep", "replica", "site"), spins)
+    return xr.Dataset(variables)
+
+
+def _check_record(
+    sample: QuenchedSample, temperatures: int, sweeps: int, replicas: int, series: bool, configurations: bool
+) -> None:
+    kept = temperatures if series else 1
+    needed = 8.0 * sweeps * replicas * (4 + (replicas - 1) / 2) * (kept + 1)
+    if configurations:
+        needed += 2.0 * temperatures * sweeps * replicas * sample.model.N
+    validation.memory(f"the record of {sweeps} sweeps, {replicas} replicas, {temperatures} temperatures", needed)

@@ -1,0 +1,510 @@
+r"""Numba kernels: how one replica's flip energies are known, and the loop that uses them.
+
+A state is a named tuple of arrays with a leading replica axis. Each kind of state
+knows five verbs (rebuild, flip_energy, flip, energy, unit); one driver runs any
+of them, and Numba compiles it once for each kind. Rows are indexed (site, row):
+a field reads one contiguous line.
+
+=============  ==================================  =================================
+state          network                             a flip energy costs
+=============  ==================================  =================================
+SignRows       +-1 rows, polynomial interaction    one dot product of a row
+SymmetricRows  integer rows, distinct tuples       P - 1 fused passes over a row
+PowerRows      integer rows, all tuples            P passes over a row
+ExponentRows   integer rows, exponential           one pass with a look-up
+CachedFields   P = 2, any rows                     O(1); an accepted flip O(N)
+=============  ==================================  =================================
+
+All of it lives in one file because Numba's cache notices changes of the file that
+holds a compiled function, not of those it calls.
+"""
+
+# ruff: noqa: D103
+# mypy: disable-error-code="no-untyped-def"
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numba.extending import overload
+from numpy.typing import NDArray
+
+from sim.random import fill_sites, fill_uniforms
+
+GLAUBER, METROPOLIS, DESCENT = 0, 1, 2
+ORDERED, RANDOM, SYNCHRONOUS = 0, 1, 2
+
+# Sums of integers held in doubles are exact whatever their order, below 2^53.
+_REASSOCIATE = {"reassoc", "contract", "nsz"}
+BLOCK = 512
+
+
+class SignRows(NamedTuple):
+    r"""Rows of +-1: the flip energy is :math:`c[\sigma_i \sum_\mu \eta_i^\mu A(S_\mu) - \sum_\mu B(S_\mu)]`."""
+
+    rows: NDArray[np.int8]  # (N, L)
+    S: NDArray[np.int32]  # (replicas, L)
+    A: NDArray[np.float64]  # (replicas, L): A(S)
+    B: NDArray[np.float64]  # (replicas,): sum of B(S)
+    table_A: NDArray[np.float64]  # (2 N + 1,), at S + N
+    table_B: NDArray[np.float64]
+    table_F: NDArray[np.float64]
+    prefactor: float
+
+
+class SymmetricRows(NamedTuple):
+    r"""Integer rows, distinct tuples: elementary symmetric polynomials e_0 .. e_P of each row."""
+
+    rows: NDArray[np.signedinteger]  # (N, L)
+    e: NDArray[np.float64]  # (replicas, P + 1, L)
+    buffer: NDArray[np.float64]  # (BLOCK,)
+    prefactor: float  # times P!
+
+
+class PowerRows(NamedTuple):
+    r"""Integer rows, all tuples: the scalar products S of each row."""
+
+    rows: NDArray[np.signedinteger]  # (N, L)
+    S: NDArray[np.float64]  # (replicas, L)
+    buffer: NDArray[np.float64]  # (2, BLOCK)
+    P: int
+    prefactor: float
+
+
+class ExponentRows(NamedTuple):
+    r"""Integer rows, exponential interaction: weights exp(scale S) relative to the largest."""
+
+    rows: NDArray[np.signedinteger]  # (N, L)
+    S: NDArray[np.int64]  # (replicas, L)
+    weights: NDArray[np.float64]  # (replicas, L): exp(scale S - peak)
+    peak: NDArray[np.float64]  # (replicas,)
+    drop: NDArray[np.float64]  # 1 - exp(-2 scale y), at y + (len - 1) / 2
+    scale: float
+    prefactor: float
+
+
+class CachedFields(NamedTuple):
+    r"""P = 2 by couplings: fields of all spins are kept up to date."""
+
+    couplings: NDArray[Any]  # (N, N), zero diagonal, symmetric
+    fields: NDArray[Any]  # (replicas, N)
+    prefactor: float
+    constant: float  # energy of the diagonal
+
+
+def sign_rows_rebuild(state, sigma, r):
+    S = state.S[r]
+    S[:] = 0
+    for i in range(sigma.shape[1]):
+        for k in range(S.size):
+            S[k] += sigma[r, i] * state.rows[i, k]
+    sign_rows_tabulate(state, r)
+
+
+@njit
+def sign_rows_tabulate(state, r):
+    N = state.rows.shape[0]
+    S, A = state.S[r], state.A[r]
+    total = 0.0
+    for k in range(S.size):
+        A[k] = state.table_A[S[k] + N]
+        total += state.table_B[S[k] + N]
+    state.B[r] = total
+
+
+def sign_rows_flip_energy(state, sigma, r, i):
+    row, A = state.rows[i], state.A[r]
+    total = 0.0
+    for k in range(A.size):
+        total += row[k] * A[k]
+    return state.prefactor * (sigma[r, i] * total - state.B[r])
+
+
+def sign_rows_flip(state, sigma, r, i):
+    row, S = state.rows[i], state.S[r]
+    change = np.int32(-2 * sigma[r, i])
+    for k in range(S.size):
+        S[k] += change * row[k]
+    sigma[r, i] = -sigma[r, i]
+    sign_rows_tabulate(state, r)
+
+
+def sign_rows_energy(state, sigma, r):
+    N = state.rows.shape[0]
+    total = 0.0
+    for k in range(state.S.shape[1]):
+        total += state.table_F[state.S[r, k] + N]
+    return -state.prefactor * total
+
+
+def symmetric_rows_rebuild(state, sigma, r):
+    e = state.e[r]
+    e[:] = 0.0
+    e[0] = 1.0
+    for i in range(sigma.shape[1]):
+        for order in range(e.shape[0] - 1, 0, -1):
+            for k in range(e.shape[1]):
+                e[order, k] += sigma[r, i] * state.rows[i, k] * e[order - 1, k]
+
+
+def symmetric_rows_flip_energy(state, sigma, r, i):
+    e, row, spin, without = state.e[r], state.rows[i], float(sigma[r, i]), state.buffer
+    P = e.shape[0] - 1
+    total = 0.0
+    for start in range(0, row.size, BLOCK):
+        width = min(BLOCK, row.size - start)
+        # e_k of all sites but i, for k = 1 .. P - 1: e_k - y e_{k-1} of the same.
+        entries = row[start : start + width]
+        without[:width] = 1.0
+        for order in range(1, P):
+            symmetric = e[order, start : start + width]
+            for k in range(width):
+                without[k] = symmetric[k] - spin * entries[k] * without[k]
+        for k in range(width):
+            total += entries[k] * without[k]
+    return 2.0 * state.prefactor * spin * total
+
+
+def symmetric_rows_flip(state, sigma, r, i):
+    e, row, spin, without = state.e[r], state.rows[i], float(sigma[r, i]), state.buffer
+    for start in range(0, row.size, BLOCK):
+        width = min(BLOCK, row.size - start)
+        entries = row[start : start + width]
+        without[:width] = 1.0
+        for order in range(1, e.shape[0]):
+            symmetric = e[order, start : start + width]
+            for k in range(width):
+                shift = spin * entries[k] * without[k]
+                without[k] = symmetric[k] - shift
+                symmetric[k] -= 2.0 * shift
+    sigma[r, i] = -sigma[r, i]
+
+
+def symmetric_rows_energy(state, sigma, r):
+    return -state.prefactor * state.e[r, -1].sum()
+
+
+def power_rows_rebuild(state, sigma, r):
+    S = state.S[r]
+    S[:] = 0.0
+    for i in range(sigma.shape[1]):
+        for k in range(S.size):
+            S[k] += sigma[r, i] * state.rows[i, k]
+
+
+def power_rows_flip_energy(state, sigma, r, i):
+    S, row, twice = state.S[r], state.rows[i], 2.0 * sigma[r, i]
+    before, after = state.buffer[0], state.buffer[1]
+    total = 0.0
+    for start in range(0, row.size, BLOCK):
+        width = min(BLOCK, row.size - start)
+        entries, products = row[start : start + width], S[start : start + width]
+        before[:width] = 1.0
+        after[:width] = 1.0
+        for _ in range(state.P):
+            for k in range(width):
+                before[k] *= products[k]
+                after[k] *= products[k] - twice * entries[k]
+        for k in range(width):
+            total += before[k] - after[k]
+    return state.prefactor * total
+
+
+def power_rows_flip(state, sigma, r, i):
+    S, row, twice = state.S[r], state.rows[i], 2.0 * sigma[r, i]
+    for k in range(S.size):
+        S[k] -= twice * row[k]
+    sigma[r, i] = -sigma[r, i]
+
+
+def power_rows_energy(state, sigma, r):
+    total = 0.0
+    for k in range(state.S.shape[1]):
+        total += state.S[r, k] ** state.P
+    return -state.prefactor * total
+
+
+def exponent_rows_rebuild(state, sigma, r):
+    S = state.S[r]
+    S[:] = 0
+    for i in range(sigma.shape[1]):
+        for k in range(S.size):
+            S[k] += sigma[r, i] * state.rows[i, k]
+    exponent_rows_weigh(state, r)
+
+
+@njit
+def exponent_rows_weigh(state, r):
+    S, weights = state.S[r], state.weights[r]
+    peak = state.scale * S.max()
+    for k in range(S.size):
+        weights[k] = math.exp(state.scale * S[k] - peak)
+    state.peak[r] = peak
+
+
+def exponent_rows_flip_energy(state, sigma, r, i):
+    weights, row, spin, middle = state.weights[r], state.rows[i], int(sigma[r, i]), state.drop.size // 2
+    total = 0.0
+    for k in range(weights.size):
+        total += weights[k] * state.drop[middle + spin * row[k]]
+    return state.prefactor * total
+
+
+def exponent_rows_flip(state, sigma, r, i):
+    S, row, twice = state.S[r], state.rows[i], 2 * int(sigma[r, i])
+    for k in range(S.size):
+        S[k] -= twice * row[k]
+    sigma[r, i] = -sigma[r, i]
+    exponent_rows_weigh(state, r)
+
+
+def exponent_rows_energy(state, sigma, r):
+    return math.log(state.prefactor) + state.peak[r] + math.log(state.weights[r].sum())
+
+
+def cached_fields_rebuild(state, sigma, r):
+    fields = state.fields[r]
+    fields[:] = 0
+    for i in range(sigma.shape[1]):
+        for j in range(fields.size):
+            fields[j] += sigma[r, i] * state.couplings[i, j]
+
+
+def cached_fields_flip_energy(state, sigma, r, i):
+    return 4.0 * state.prefactor * (sigma[r, i] * state.fields[r, i])
+
+
+def cached_fields_flip(state, sigma, r, i):
+    fields, row, twice = state.fields[r], state.couplings[i], 2 * int(sigma[r, i])
+    for j in range(fields.size):
+        fields[j] -= twice * row[j]
+    sigma[r, i] = -sigma[r, i]
+
+
+def cached_fields_energy(state, sigma, r):
+    total = 0.0
+    for i in range(sigma.shape[1]):
+        total += sigma[r, i] * state.fields[r, i]
+    return state.constant - state.prefactor * total
+
+
+def unit_one(state, r):
+    return 1.0
+
+
+def unit_peak(state, r):
+    return math.exp(state.peak[r])
+
+
+VERBS = {
+    SignRows: (sign_rows_rebuild, sign_rows_flip_energy, sign_rows_flip, sign_rows_energy, unit_one),
+    SymmetricRows: (
+        symmetric_rows_rebuild,
+        symmetric_rows_flip_energy,
+        symmetric_rows_flip,
+        symmetric_rows_energy,
+        unit_one,
+    ),
+    PowerRows: (power_rows_rebuild, power_rows_flip_energy, power_rows_flip, power_rows_energy, unit_one),
+    ExponentRows: (
+        exponent_rows_rebuild,
+        exponent_rows_flip_energy,
+        exponent_rows_flip,
+        exponent_rows_energy,
+        unit_peak,
+    ),
+    CachedFields: (
+        cached_fields_rebuild,
+        cached_fields_flip_energy,
+        cached_fields_flip,
+        cached_fields_energy,
+        unit_one,
+    ),
+}
+
+
+def rebuild(state, sigma, r):
+    """Compute everything that `state` keeps about replica r from its spins."""
+    raise NotImplementedError
+
+
+def flip_energy(state, sigma, r, i):
+    """Energy that flipping spin i of replica r costs, in units of `unit`."""
+    raise NotImplementedError
+
+
+def flip(state, sigma, r, i):
+    """Flip spin i of replica r."""
+    raise NotImplementedError
+
+
+def energy(state, sigma, r):
+    """Energy H of replica r; ln(-H) for the exponential interaction."""
+    raise NotImplementedError
+
+
+def unit(state, r):
+    """Energy unit of `flip_energy`: 1, or the exponential of the largest exponent."""
+    raise NotImplementedError
+
+
+_OPTIONS = {"fastmath": _REASSOCIATE}
+
+
+@overload(rebuild, jit_options=_OPTIONS)
+def _rebuild(state, sigma, r):
+    return VERBS[state.instance_class][0]
+
+
+@overload(flip_energy, jit_options=_OPTIONS)
+def _flip_energy(state, sigma, r, i):
+    return VERBS[state.instance_class][1]
+
+
+@overload(flip, jit_options=_OPTIONS)
+def _flip(state, sigma, r, i):
+    return VERBS[state.instance_class][2]
+
+
+@overload(energy, jit_options=_OPTIONS)
+def _energy(state, sigma, r):
+    return VERBS[state.instance_class][3]
+
+
+@overload(unit, jit_options=_OPTIONS)
+def _unit(state, r):
+    return VERBS[state.instance_class][4]
+
+
+@njit(inline="always")
+def flips(rule, x, spin, u):
+    """Decide whether a flip that costs x = beta Delta H happens, given a uniform number u.
+
+    Glauber's rule is a heat bath: the new spin is +1 if u < P(+1), whatever the old one,
+    so that replicas driven by the same u coalesce. T = 0 (x infinite or 0) is its limit.
+    """
+    if rule == GLAUBER:
+        stays = 1.0 / (1.0 + math.exp(-x))
+        return u >= stays if spin > 0 else u < 1.0 - stays
+    if rule == METROPOLIS:
+        return x <= 0.0 or u < math.exp(-x)
+    return x < 0.0
+
+
+@njit(inline="always")
+def reduced(beta, scale, cost):
+    """Beta times a flip energy, 0 if that is 0 even where beta or the energy unit is infinite."""
+    return 0.0 if cost == 0.0 else beta * scale * cost
+
+
+@njit(cache=True)
+def build(state, sigma):
+    """Rebuild the state of every replica."""
+    for r in range(sigma.shape[0]):
+        rebuild(state, sigma, r)
+
+
+@njit(cache=True)
+def flip_energies(state, sigma, r):
+    """Return the energy that each single flip costs in replica r, in units of `unit`, and that unit."""
+    costs = np.empty(sigma.shape[1])
+    for i in range(costs.size):
+        costs[i] = flip_energy(state, sigma, r, i)
+    return costs, unit(state, r)
+
+
+@njit(cache=True)
+def run(
+    state, sigma, beta, rule, scan, first_sweep, temperature, key, probes, record, overlaps, xi, sums, configurations
+):
+    """Sweep all replicas side by side and record observables after each sweep.
+
+    Parameters
+    ----------
+    state, sigma
+        State, and spins (replicas, N) int8; both are advanced in place.
+    beta, rule, scan
+        Inverse temperature (may be infinite) and codes of the dynamics.
+    first_sweep, temperature, key
+        Address of the random numbers.
+    probes : (2, N) float64
+        Archetype and learned pattern whose overlaps m and n are recorded.
+    record : (sweeps, 4, replicas) float64
+        Receives m, n, the energy and the fraction of accepted flips.
+    overlaps : (sweeps, pairs) float64
+        Receives q_ab of replicas a < b.
+    xi, sums : (N, K) int8, (replicas, K) int64
+        If not empty, N m_mu summed over the sweeps is added to `sums`.
+    configurations : (sweeps, replicas, N) int8
+        If not empty, receives the spins.
+
+    Returns
+    -------
+    int
+        Sweeps done: fewer than asked if an ordered descent reached a fixed point,
+        whose observables then fill the rest of the record.
+    """
+    replicas, N = sigma.shape
+    uniforms, sites = np.empty(N), np.arange(N).astype(np.uint32)
+    chosen, products = np.empty(N, dtype=np.bool_), np.empty(sums.shape[1], dtype=np.int64)
+    done = record.shape[0]
+    for t in range(record.shape[0]):
+        moved = 0
+        for r in range(replicas):
+            fill_uniforms(uniforms, first_sweep + t, r, temperature, key)
+            accepted = 0
+            if scan == SYNCHRONOUS:
+                for i in range(N):
+                    x = reduced(beta, unit(state, r), flip_energy(state, sigma, r, i))
+                    chosen[i] = flips(rule, x, sigma[r, i], uniforms[i])
+                for i in range(N):
+                    if chosen[i]:
+                        flip(state, sigma, r, i)
+                        accepted += 1
+            else:
+                if scan == RANDOM:
+                    fill_sites(sites, first_sweep + t, r, temperature, key)
+                for update in range(N):
+                    i = sites[update]
+                    x = reduced(beta, unit(state, r), flip_energy(state, sigma, r, i))
+                    if flips(rule, x, sigma[r, i], uniforms[update]):
+                        flip(state, sigma, r, i)
+                        accepted += 1
+            moved += accepted
+            m, n = 0.0, 0.0
+            for i in range(N):
+                m += probes[0, i] * sigma[r, i]
+                n += probes[1, i] * sigma[r, i]
+            record[t, 0, r], record[t, 1, r] = m / N, n / N
+            record[t, 2, r], record[t, 3, r] = energy(state, sigma, r), accepted / N
+            if products.size:
+                products[:] = 0
+                for i in range(N):
+                    for k in range(products.size):
+                        products[k] += sigma[r, i] * xi[i, k]
+                sums[r] += products
+            if configurations.size:
+                configurations[t, r] = sigma[r]
+        pair = 0
+        for a in range(replicas):
+            for b in range(a + 1, replicas):
+                product = 0
+                for i in range(N):
+                    product += sigma[a, i] * sigma[b, i]
+                overlaps[t, pair] = product / N
+                pair += 1
+        if rule == DESCENT and scan == ORDERED and moved == 0:
+            done = t + 1
+            break
+    for t in range(done, record.shape[0]):
+        record[t], overlaps[t] = record[done - 1], overlaps[done - 1]
+        if products.size:
+            for r in range(replicas):
+                for k in range(products.size):
+                    total = 0
+                    for i in range(N):
+                        total += sigma[r, i] * xi[i, k]
+                    sums[r, k] += total
+        if configurations.size:
+            configurations[t] = configurations[done - 1]
+    return done

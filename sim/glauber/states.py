@@ -1,0 +1,98 @@
+"""From a quenched sample to the state a kernel runs on, by an algorithm chosen for its cost."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hebbian import QuenchedSample, validation
+from hebbian.interaction import sign_polynomial
+from sim.glauber import kernels
+
+ALGORITHMS = ("auto", "rows", "fields")
+
+
+def choose(sample: QuenchedSample, algorithm: str, updates: float) -> str:
+    """Return "rows" or "fields", the cheaper of the two for `updates` spin updates; the law is the same.
+
+    Parameters
+    ----------
+    sample : QuenchedSample
+        Network.
+    algorithm : {"auto", "rows", "fields"}
+        "fields" keeps the N x N couplings and exists for P = 2 only.
+    updates : float
+        Spin updates to come, over all sweeps, replicas and temperatures.
+
+    Raises
+    ------
+    ValueError
+        If the algorithm is unknown or impossible for this network.
+    """
+    validation.choice("algorithm", algorithm, ALGORITHMS)
+    if algorithm == "fields" and sample.model.P != 2:
+        raise ValueError(f"algorithm = 'fields' needs P = 2, the model has P = {sample.model.P}; allowed: 'rows'")
+    if algorithm != "auto" or sample.model.P != 2:
+        return "rows" if algorithm == "auto" else algorithm
+    L, N = sample.rows.shape
+    # Nanoseconds on one core: a term of a field, a term of a flip (about one update in
+    # ten), a term of the coupling matrix, and the fixed part of an update.
+    by_rows = updates * (0.15 * L + 0.1 * 0.6 * L)
+    by_fields = updates * 0.1 * 0.2 * N + 0.04 * float(N) * N * L
+    fits = validation.available_memory() / 4 > 16.0 * N * N
+    return "fields" if fits and by_fields < by_rows else "rows"
+
+
+def make(sample: QuenchedSample, algorithm: str, replicas: int) -> Any:
+    """Return the state of `replicas` replicas; its caches are filled by `kernels.build`."""
+    L, N = sample.rows.shape
+    S: NDArray[Any]
+    P, distinct = sample.model.P, sample.model.interaction == "distinct"
+    rows = np.ascontiguousarray(sample.rows.T)
+    if algorithm == "fields":
+        return _cached_fields(sample, replicas)
+    if P is None:
+        largest = int(np.abs(rows).max())
+        drop = -np.expm1(-2 * sample.scale * np.arange(-largest, largest + 1))
+        S, weights = np.zeros((replicas, L), dtype=np.int64), np.zeros((replicas, L))
+        return kernels.ExponentRows(rows, S, weights, np.zeros(replicas), drop, sample.scale, sample.prefactor)
+    if sample.has_sign_rows:
+        F = sign_polynomial(np.arange(-N - 2, N + 3), N, P, sample.model.interaction)
+        up, here, down = F[4:], F[2:-2], F[:-4]
+        S, A = np.zeros((replicas, L), dtype=np.int32), np.zeros((replicas, L))
+        B = np.zeros(replicas)
+        return kernels.SignRows(
+            rows.astype(np.int8, copy=False),
+            S,
+            A,
+            B,
+            (up - down) / 2,
+            (up + down) / 2 - here,
+            here.copy(),
+            sample.prefactor,
+        )
+    if distinct:
+        e, buffer = np.zeros((replicas, P + 1, L)), np.zeros(kernels.BLOCK)
+        return kernels.SymmetricRows(rows, e, buffer, sample.prefactor * math.factorial(P))
+    return kernels.PowerRows(rows, np.zeros((replicas, L)), np.zeros((2, kernels.BLOCK)), P, sample.prefactor)
+
+
+def _cached_fields(sample: QuenchedSample, replicas: int) -> kernels.CachedFields:
+    N = sample.model.N
+    validation.memory(f"the coupling matrix of N = {N}", 16.0 * N * N)
+    couplings = np.zeros((N, N))
+    # Sums of products of integers: exact in double precision below 2^53.
+    step = max(1, (1 << 24) // N)
+    for start in range(0, len(sample.rows), step):
+        block = sample.rows[start : start + step].astype(np.float64)
+        couplings += block.T @ block
+    diagonal = couplings.trace()
+    np.fill_diagonal(couplings, 0.0)
+    # With int32 couplings the fields stay exact and a row is half as long.
+    largest = np.abs(couplings).max(initial=0.0)
+    if largest < 2**31:
+        couplings = couplings.astype(np.int32)
+    fields = np.zeros((replicas, N), dtype=np.int64 if largest < 2**31 else np.float64)
+    constant = -sample.prefactor * float(diagonal) if sample.model.interaction == "all" else 0.0
+    return kernels.CachedFields(couplings, fields, sample.prefactor, constant)

@@ -1,0 +1,1 @@
+"""What the mathematics predicts: replica-symmetric theory of Hebbian networks."""
