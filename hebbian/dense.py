@@ -116,7 +116,9 @@ class DenseHebbian:
                 "allowed: (N M)^P <= 1e300, so that energies are finite numbers"
             )
         if self.load is not None:
-            fix("load", validation.real("load", self.load, above=-math.inf if self.P is None else 0.0, minimum=0.0))
+            # One pattern of the exponential interaction is the load 0.
+            allowed = {"minimum": 0.0} if self.P is None else {"above": 0.0}
+            fix("load", validation.real("load", self.load, **allowed))
             count = self._pattern_number(self.load)
             if self.K is not None and count != self.K:
                 raise ValueError(f"load = {self.load} means K = {count}, not K = {self.K}; give one of the two")

@@ -5,6 +5,7 @@ For a row of +-1 entries everything the Hamiltonian needs is the integer
 elementary symmetric polynomials of :math:`y_i = \eta_i \sigma_i`.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -81,10 +82,8 @@ def tuple_sum(y: NDArray[np.floating], P: int, interaction: str) -> float:
     -------
     float
     """
-    terms = np.asarray(1.0)
-    for _ in range(P):
-        terms = np.multiply.outer(terms, y)
+    sites = range(len(y))
     if interaction == "distinct":
-        indices = np.sort(np.indices(terms.shape).reshape(P, -1), axis=0)
-        terms = terms.reshape(-1)[np.all(np.diff(indices, axis=0) > 0, axis=0)]
-    return math.fsum(terms.ravel())
+        # The P! orders of a tuple have one product.
+        return math.factorial(P) * math.fsum(math.prod(y[list(chosen)]) for chosen in itertools.combinations(sites, P))
+    return math.fsum(math.prod(y[list(chosen)]) for chosen in itertools.product(sites, repeat=P))

@@ -1,0 +1,43 @@
+"""The words every script shares: --preset, --seed, --out, --overwrite, --workers."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+class Preset(StrEnum):
+    """Size of a run."""
+
+    quick = "quick"
+    paper = "paper"
+
+
+PresetOption = Annotated[Preset, typer.Option(help="quick: about a minute on two cores; paper: publication sizes.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the whole run.")]
+OutOption = Annotated[Path, typer.Option(help="Results file (HDF5); the figure goes beside it as PNG and PDF.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace an existing results file.")]
+WorkersOption = Annotated[int, typer.Option(min=1, help="Worker processes.", show_default="cores")]
+
+CORES = os.cpu_count() or 1
+
+
+def run(main: Callable[..., None]) -> None:
+    """Run a script's main function as a command: bad input is one line and exit code 2, not a traceback."""
+
+    @functools.wraps(main)
+    def command(*arguments: Any, **options: Any) -> None:
+        try:
+            main(*arguments, **options)
+        except (OSError, ValueError, TypeError, MemoryError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(2) from error
+
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(command)
+    app()

@@ -1,0 +1,167 @@
+"""Every check passes what is allowed, and names argument, value and allowed range otherwise."""
+
+import math
+import os
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from hebbian import validation
+
+
+def test_integer_accepts_numpy_integers_and_returns_an_int():
+    for value in (3, np.int8(3), np.uint64(3)):
+        result = validation.integer("K", value, minimum=3)
+        assert result == 3
+        assert type(result) is int
+
+
+@pytest.mark.parametrize("value", [3.0, "3", None, True, np.bool_(True), np.float64(3)])
+def test_integer_refuses_other_types(value):
+    with pytest.raises(TypeError, match=r"K = .* is not an integer; allowed: integers >= 1"):
+        validation.integer("K", value, minimum=1)
+
+
+def test_integer_refuses_smaller_values():
+    with pytest.raises(ValueError, match=r"K = 0 is out of range; allowed: integers >= 1"):
+        validation.integer("K", 0, minimum=1)
+
+
+@pytest.mark.parametrize("value", [1, 0.5, np.float32(0.5), np.int16(1), Fraction(1, 2)])
+def test_real_accepts_every_real_type(value):
+    result = validation.real("r", value, above=0.0, maximum=1.0)
+    assert result == value
+    assert type(result) is float
+
+
+@pytest.mark.parametrize("value", ["1", None, 1j, True, np.bool_(True), [1.0]])
+def test_real_refuses_other_types(value):
+    with pytest.raises(TypeError, match=r"r = .* is not a real number"):
+        validation.real("r", value)
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds", "interval"),
+    [
+        (0.0, {"above": 0.0}, r"\(0.0, inf\)"),
+        (-0.1, {"minimum": 0.0}, r"\[0.0, inf\)"),
+        (1.1, {"above": 0.0, "maximum": 1.0}, r"\(0.0, 1.0\]"),
+        (1.0, {"minimum": 0.0, "below": 1.0}, r"\[0.0, 1.0\)"),
+        (math.inf, {}, r"\(-inf, inf\)"),
+        (math.nan, {}, r"\(-inf, inf\)"),
+        (10**400, {}, r"\(-inf, inf\)"),
+    ],
+)
+def test_real_names_the_interval(value, bounds, interval):
+    with pytest.raises(ValueError, match=rf"r = .* is out of range; allowed: finite numbers in {interval}$"):
+        validation.real("r", value, **bounds)
+
+
+def test_real_accepts_closed_ends():
+    assert validation.real("r", 0.0, minimum=0.0) == 0.0
+    assert validation.real("r", 1.0, maximum=1.0) == 1.0
+
+
+def test_choice():
+    assert validation.choice("method", "a", ("a", "b")) == "a"
+    for value in ("c", None, 1, ["a"]):
+        with pytest.raises(ValueError, match=r"method = .* is unknown; allowed: 'a', 'b'"):
+            validation.choice("method", value, ("a", "b"))
+
+
+def test_axis_turns_numbers_into_a_float_array():
+    for values in (1, [1], np.array([1], dtype=np.int8), 1.0):
+        array = validation.axis("T", values)
+        assert array.dtype == np.float64
+        assert array.tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "message"),
+    [
+        (["0.5"], TypeError, "not an array of real numbers"),
+        (None, TypeError, "not an array of real numbers"),
+        (True, TypeError, "not an array of real numbers"),
+        (np.array([1j]), TypeError, "not an array of real numbers"),
+        ([[1], [1, 2]], ValueError, "is ragged; allowed: rows of equal length"),
+        ([[1.0]], ValueError, r"T has shape \(1, 1\); allowed: a number or a one-dimensional array"),
+        ([], ValueError, "T is empty; allowed: at least one value"),
+        ([1.0, math.nan], ValueError, "every value of T: T = nan is out of range"),
+        ([1.0, 0.0], ValueError, r"every value of T: T = 0.0 is out of range; allowed: finite numbers in \(0.0, inf\)"),
+        ([1.0, 2.0, 1.0], ValueError, "repeats a value; allowed: distinct values"),
+    ],
+)
+def test_axis_refuses(values, error, message):
+    with pytest.raises(error, match=message):
+        validation.axis("T", values, above=0.0)
+
+
+def test_axis_minimum_is_allowed():
+    assert validation.axis("T", [0.0], minimum=0.0).tolist() == [0.0]
+    with pytest.raises(ValueError, match=r"T = -1.0 is out of range; allowed: finite numbers in \[0.0, inf\)"):
+        validation.axis("T", [-1.0], minimum=0.0)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int64, np.float32])
+def test_signs_returns_int8(dtype):
+    array = validation.signs("sigma", np.array([1, -1, -1], dtype=dtype), (3,))
+    assert array.dtype == np.int8
+    assert array.tolist() == [1, -1, -1]
+
+
+def test_signs_accepts_one_sign_only_and_unsigned_types():
+    assert validation.signs("sigma", [-1, -1], (2,)).tolist() == [-1, -1]
+    assert validation.signs("sigma", np.ones(2, dtype=np.uint8), (2,)).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "message"),
+    [
+        ([1, -1, 1], ValueError, r"sigma has shape \(3,\); allowed: \(2,\)"),
+        ([[1], [1, 1]], ValueError, "sigma = .* is ragged"),
+        ([True, True], TypeError, "sigma has dtype bool; allowed: real numbers"),
+        ([1j, 1], TypeError, "sigma has dtype complex128; allowed: real numbers"),
+        (["1", "1"], TypeError, "sigma has dtype <U1"),
+        ([0, 1], ValueError, "sigma has an entry 0; allowed: -1 and"),
+        ([-2, 1], ValueError, "sigma has an entry -2; allowed: -1 and"),
+        ([math.nan, 1], ValueError, "sigma has an entry nan; allowed: -1 and"),
+        ([-1, 0], ValueError, "sigma has entries other than -1 and"),
+        ([1, 2], ValueError, "sigma has entries other than -1 and"),
+        ([-1, 0.5], ValueError, "sigma has entries other than -1 and"),
+    ],
+)
+def test_signs_refuses(values, error, message):
+    with pytest.raises(error, match=message):
+        validation.signs("sigma", values, (2,))
+
+
+def test_generator():
+    rng = np.random.default_rng(1)
+    assert validation.generator("rng", rng) is rng
+    for value in (None, 1, np.random.RandomState, np.random.PCG64(1)):
+        with pytest.raises(TypeError, match=r"rng = .* is not a random generator; allowed: numpy\.random\.Generator"):
+            validation.generator("rng", value)
+
+
+def test_memory_names_need_and_supply(monkeypatch):
+    monkeypatch.setattr(validation, "available_memory", lambda: 2.0 * 2**30)
+    validation.memory("the sample", 2.0 * 2**30)
+    with pytest.raises(MemoryError, match=r"the sample needs about 3 GiB, 2 GiB are available; allowed: what fits"):
+        validation.memory("the sample", 3.0 * 2**30)
+
+
+def test_available_memory_is_positive_and_below_an_exabyte():
+    assert 2**20 < validation.available_memory() < 2**60
+
+
+def _unreadable(*_):
+    raise OSError
+
+
+def test_available_memory_without_proc(monkeypatch):
+    monkeypatch.setattr("builtins.open", _unreadable)
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 10, "SC_PAGE_SIZE": 4096}.__getitem__)
+    assert validation.available_memory() == 40960.0
+    monkeypatch.setattr(os, "sysconf", _unreadable)
+    assert validation.available_memory() == math.inf

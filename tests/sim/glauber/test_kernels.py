@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sim.glauber import kernels, states
+from tests.sim.cases import NETWORKS, network, random_spins
+
+
+def costs(sample, sigma, algorithm="rows"):
+    """Flip energies by the engine, with the caches they come from."""
+    state, spins = states.make(sample, algorithm, 1), sigma[None].copy()
+    kernels.build(state, spins)
+    energies, unit = kernels.flip_energies(state, spins, 0)
+    return energies * unit, state, spins
+
+
+@pytest.mark.parametrize(("training", "interaction", "P"), [*NETWORKS, ("supervised", "distinct", 6)])
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), N=st.integers(6, 9), K=st.integers(1, 3))
+def test_flip_energies_equal_the_literal_sum(training, interaction, P, seed, N, K):
+    sample, sigma = network(training, interaction, P, N, K, seed), random_spins(N, seed)
+    before, i = sample.energy_by_tuples(sigma), seed % N
+    flipped = sigma.copy()
+    flipped[i] *= -1
+    expected = sample.energy_by_tuples(flipped) - before
+    # Relative to the energies that are subtracted: their difference may vanish.
+    scale = max(abs(before), abs(expected), 1e-3)
+    for algorithm in ("rows", "fields") if P == 2 else ("rows",):
+        assert costs(sample, sigma, algorithm)[0][i] == pytest.approx(expected, abs=1e-10 * scale)
+
+
+@pytest.mark.parametrize(("training", "interaction", "P"), NETWORKS)
+def test_caches_after_many_flips_equal_caches_built_anew(training, interaction, P):
+    sample, sigma = network(training, interaction, P, 30, 20), random_spins(30, 1)
+    for algorithm in ("rows", "fields") if P == 2 else ("rows",):
+        _, state, spins = costs(sample, sigma, algorithm)
+        record, none = np.zeros((50, 4, 1)), np.zeros((50, 0))
+        probes, xi = np.zeros((2, 30)), np.zeros((0, 0), np.int8)
+        key = np.array([1, 2], dtype=np.uint32)
+        # At infinite temperature about half of the 1500 updates are flips.
+        arguments = (0.0, kernels.GLAUBER, kernels.RANDOM, 0, np.uint32(0), key, probes, record, none)
+        kernels.run(state, spins, *arguments, xi, np.zeros((1, 0), np.int64), np.zeros((0, 1, 30), np.int8))
+        updated, _ = kernels.flip_energies(state, spins, 0)
+        energy = kernels_energy(sample, spins)
+        rebuilt, fresh, _ = costs(sample, spins[0], algorithm)
+        unit = kernels.flip_energies(fresh, spins, 0)[1]
+        np.testing.assert_allclose(updated * unit, rebuilt, rtol=1e-9, atol=1e-9 * np.abs(rebuilt).max())
+        assert record[-1, 2, 0] == pytest.approx(energy, rel=1e-10)
+
+
+def kernels_energy(sample, spins):
+    if sample.model.P is None:
+        return sample.log_energy(spins[0])
+    return sample.energy(spins[0])
+
+
+@pytest.mark.parametrize("training", ["storing", "unsupervised"])
+def test_sign_rows_are_exact_integers(training):
+    # Both algorithms at P = 2 sum integers: the same fields to the last bit, hence the same trajectories.
+    sample, sigma = network(training, "distinct", 2, 25, 10), random_spins(25, 3)
+    by_rows, by_fields = costs(sample, sigma)[0], costs(sample, sigma, "fields")[0]
+    quantum = 4 * sample.prefactor
+    np.testing.assert_array_equal(np.round(by_rows / quantum), np.round(by_fields / quantum))
+    np.testing.assert_allclose(by_rows, by_fields, rtol=1e-14, atol=1e-14)
+
+
+def test_exponential_interaction_at_large_N():
+    # exp(2000) overflows; the costs relative to the largest exponential do not.
+    sample = network("storing", "exponential", None, 2000, 5)
+    state, spins = states.make(sample, "rows", 1), sample.xi[:1].copy()
+    kernels.build(state, spins)
+    relative, unit = kernels.flip_energies(state, spins, 0)
+    np.testing.assert_allclose(relative, 1 - np.exp(-2), rtol=1e-12)
+    assert np.isinf(unit)
+
+
+@pytest.mark.parametrize(
+    ("rule", "x", "expected"),
+    [
+        (kernels.GLAUBER, 0.3, 1 / (1 + np.exp(0.3))),
+        (kernels.GLAUBER, -np.inf, 1.0),
+        (kernels.GLAUBER, np.inf, 0.0),
+        (kernels.GLAUBER, 0.0, 0.5),
+        (kernels.METROPOLIS, 0.3, np.exp(-0.3)),
+        (kernels.METROPOLIS, -0.3, 1.0),
+        (kernels.METROPOLIS, np.inf, 0.0),
+        (kernels.DESCENT, -1e-9, 1.0),
+        (kernels.DESCENT, 0.0, 0.0),
+    ],
+)
+@pytest.mark.parametrize("spin", [-1, 1])
+def test_flip_probability(rule, x, expected, spin):
+    # The midpoints of 10^4 equal cells stand for u: the frequency is right to 1e-4.
+    u = (np.arange(10_000) + 0.5) / 10_000
+    assert np.mean([kernels.flips(rule, x, spin, value) for value in u]) == pytest.approx(expected, abs=1e-4)

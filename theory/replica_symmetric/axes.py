@@ -1,0 +1,59 @@
+"""Axes and labels that the functions of this package share."""
+
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from hebbian import DenseHebbian, validation
+
+#: Unit of energies and temperatures: the normalisation of the Hamiltonian.
+ENERGY_UNIT = "H = -(N/2) sum m^P"
+AXES = {
+    "load": ("load gamma, K = gamma (2/P!) N^(P-1)", "1"),
+    "T": ("temperature T, k_B = 1", ENERGY_UNIT),
+    "quality": ("quality r of the examples", "1"),
+    "examples": ("number M of examples per archetype", "1"),
+}
+
+
+def load_axis(model: DenseHebbian, load: ArrayLike | None) -> NDArray:
+    """Return the loads given, or that of the model; raise if there is neither.
+
+    Parameters
+    ----------
+    model : DenseHebbian
+        Its load is used where none is given.
+    load : float or array_like or None
+        Loads, positive.
+
+    Returns
+    -------
+    ndarray, shape (loads,)
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the model is none, or no load or one out of range is given.
+    """
+    if not isinstance(model, DenseHebbian):
+        raise TypeError(f"model = {model!r} is not a DenseHebbian")
+    if load is None:
+        load = model.load
+    if load is None:
+        raise ValueError("load = None and the model has none; allowed: load > 0 here or in the model")
+    return validation.axis("load", load, above=0.0)
+
+
+def label(data: xr.Dataset | xr.DataArray) -> None:
+    """Give the coordinates their long names and units."""
+    for name, (long_name, units) in AXES.items():
+        if name in data.coords:
+            data.coords[name].attrs.update(long_name=long_name, units=units)
+
+
+def line(name: str, long_name: str, units: str, values: NDArray, axis: dict[str, NDArray]) -> xr.DataArray:
+    """Return a labelled line of a phase diagram, values along one axis."""
+    result = xr.DataArray(
+        values, dims=list(axis), coords=axis, name=name, attrs={"long_name": long_name, "units": units}
+    )
+    label(result)
+    return result

@@ -1,0 +1,156 @@
+r"""Replica-symmetric phase diagram of dense Hebbian networks on a grid."""
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from hebbian import DenseHebbian, validation
+from theory.replica_symmetric import disorder, saddle, thermodynamics
+
+BRANCHES = {"retrieval": saddle.RETRIEVAL, "glass": saddle.GLASS, "paramagnet": saddle.PARAMAGNET}
+
+ATTRIBUTES = {
+    "m": ("overlap with the retrieved archetype", "1"),
+    "n": ("overlap with the normalised example mean of the retrieved archetype", "1"),
+    "q": ("Edwards-Anderson overlap", "1"),
+    "free_energy": ("free energy per spin", "H = -(N/2) sum m^P"),
+    "energy": ("energy per spin", "H = -(N/2) sum m^P"),
+    "entropy": ("entropy per spin", "k_B"),
+    "replicon": ("replicon eigenvalue, replica symmetry is stable if positive", "1"),
+    "retrieval": ("whether the archetype is retrieved", "1"),
+    "converged": ("whether the saddle point was found", "1"),
+    "load": ("load gamma, K = gamma (2/P!) N^(P-1)", "1"),
+    "T": ("temperature, k_B = 1", "H = -(N/2) sum m^P"),
+    "quality": ("quality r of the examples", "1"),
+    "examples": ("examples per archetype M", "1"),
+}
+
+
+def solve(
+    model: DenseHebbian,
+    *,
+    load: ArrayLike | None = None,
+    T: ArrayLike,
+    quality: ArrayLike | None = None,
+    examples: ArrayLike | None = None,
+    branch: str = "retrieval",
+    data_noise: str = "auto",
+) -> xr.Dataset:
+    r"""Solve the replica-symmetric equations in the limit N -> infinity on a grid.
+
+    .. math::
+        h = (P/2)\, n^{P-1} x + \sqrt V z, \quad m = E\tanh\beta h, \quad n = E[x\tanh\beta h],
+        \quad q = E\tanh^2\beta h
+
+    with z a standard normal, x the normalised example mean (1 when storing) and the noise V of
+    `disorder.noise_powers` (P >= 3) or :math:`V = \alpha q \sum_l g_l l^2/(1-l\beta(1-q))^2` (P = 2).
+    Units: :math:`k_B = 1`, :math:`H = -(N/2)\sum_\mu m_\mu^P` up to coinciding indices.
+
+    Parameters
+    ----------
+    model : DenseHebbian
+        Template. Its P, training and interaction are used, and its load, quality and examples where the argument
+        of that name is left out; N and K have no meaning in the limit.
+    load : float or array_like, optional
+        gamma > 0 in :math:`K = \gamma (2/P!) N^{P-1}`, for ``interaction="all"`` too.
+    T : float or array_like
+        Temperatures, T >= 0; T = 0 is the exact limit.
+    quality : float or array_like, optional
+        r in (0, 1].
+    examples : int or array_like of int, optional
+        M >= 1.
+    branch : {"retrieval", "glass", "paramagnet"}
+        ``retrieval``: the solution reached from m = q = 1; where it does not exist, the one without retrieval that
+        takes its place (``glass``), with ``retrieval`` False. ``glass``: m = 0 and the largest q, 0 where there is
+        no other. ``paramagnet``: m = 0 and the smallest q (0, but for the random field of all tuples at odd P);
+        it does not exist at T = 0, nor at T <= 1 for P = 2.
+    data_noise : {"auto", "binomial", "gaussian"}
+        Law of the example mean x: the exact binomial one, or its limit for large M,
+        :math:`x = (1 + \sqrt\rho g)/\sqrt{1+\rho}`. ``auto``: binomial up to `disorder.LARGEST_BINOMIAL` examples.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dimensions (quality, examples, load, T), the first two only where given. Variables: m, n, q; free_energy,
+        energy, entropy per spin; replicon (:math:`1 - \beta^2 F''(q) E\,{\rm sech}^4\beta h`, for P = 2 with V/q in
+        place of F''; stable if positive, -inf at T = 0); retrieval; converged. Where `converged` is False the others
+        are NaN. For ``interaction="distinct"`` the energy is that without coinciding sites (P = 2: zero diagonal). For
+        ``"all"`` it includes, at P = 2, the diagonal :math:`-\alpha/(2R)` (unsupervised; else :math:`-\alpha/2`); at
+        P > 2 the mean energy of the noise, which no spin can change and which may diverge with N, is left out.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range, not of the stated type, or without meaning for the model.
+
+    References
+    ----------
+    Amit, Gutfreund, Sompolinsky, Ann. Phys. 173, 30 (1987); Gardner, J. Phys. A 20, 3453 (1987);
+    arXiv:2111.12997 (dense), 2211.14067 (supervised), 2212.00606 (unsupervised).
+
+    Examples
+    --------
+    >>> from hebbian import DenseHebbian
+    >>> line = solve(DenseHebbian(N=100, P=4), load=0.3, T=[0.2, 0.3])
+    >>> line.m.values.round(5)
+    array([[0.98529, 0.98163]])
+    """
+    if not isinstance(model, DenseHebbian):
+        raise TypeError(f"model = {model!r} is not a DenseHebbian")
+    branch = validation.choice("branch", branch, BRANCHES)
+    if load is None and model.load is None:
+        raise ValueError("load = None and the model has none; allowed: load > 0 here or in the model")
+    axes = {
+        "load": validation.axis("load", model.load if load is None else load, above=0.0),  # type: ignore[arg-type]
+        "T": validation.axis("T", T, minimum=0.0),
+    }
+    data = _data_axes(quality, examples)
+    shape = tuple(values.size for values in data.values())
+    fields: dict[str, list[NDArray]] = {}
+    for index in np.ndindex(shape):
+        changes = {name: values[i].item() for (name, values), i in zip(data.items(), index, strict=True)}
+        net = disorder.network(model.replace(**changes), load=1.0, T=0.0, data_noise=data_noise)
+        for name, values in solve_network(net, axes["load"], axes["T"], branch).items():
+            fields.setdefault(name, []).append(values)
+    dims = (*data, *axes)
+    size = (*shape, axes["load"].size, axes["T"].size)
+    result = xr.Dataset(
+        {name: (dims, np.reshape(values, size)) for name, values in fields.items()},
+        coords=data | axes,
+        attrs={"P": model.order, "training": model.training, "interaction": model.interaction, "branch": branch},
+    )
+    for name, variable in result.variables.items():
+        variable.attrs["long_name"], variable.attrs["units"] = ATTRIBUTES[str(name)]
+    return result
+
+
+def solve_network(
+    net: disorder.Network, load: NDArray[np.float64], T: NDArray[np.float64], branch: str
+) -> dict[str, NDArray]:
+    """Return the variables of `solve`, of shape (loads, temperatures), for one network whose load and T are not used."""
+    raw = np.empty((load.size, T.size, 6))
+    saddle.solve_grid(net, load, T, BRANCHES[branch], raw)
+    m, n, C, fourth, spin_entropy, residual = np.moveaxis(raw, -1, 0)
+    loads, temperatures = np.meshgrid(load, T, indexing="ij")
+    converged = residual <= saddle.TOLERANCE
+    q = np.clip(1 - temperatures * C, 0.0, 1.0)
+    u, s = thermodynamics.energy_and_entropy(net, loads, temperatures, n, C, temperatures * spin_entropy)
+    instability = thermodynamics.noise(net, loads, q, C)[1] * fourth
+    with np.errstate(divide="ignore", invalid="ignore"):
+        replicon = np.where(instability == 0, 1.0, 1 - instability / temperatures)
+    fields = {"m": m, "n": n, "q": q, "free_energy": u - temperatures * s, "energy": u, "entropy": s, "replicon": replicon}
+    fields = {name: np.where(converged, values, np.nan) for name, values in fields.items()}
+    return fields | {"retrieval": converged & (n > 0), "converged": converged}
+
+
+def _data_axes(quality: ArrayLike | None, examples: ArrayLike | None) -> dict[str, NDArray]:
+    data: dict[str, NDArray] = {}
+    if quality is not None:
+        data["quality"] = validation.axis("quality", quality, above=0.0)
+        for value in data["quality"].tolist():
+            validation.real("every value of quality: quality", value, maximum=1.0)
+    if examples is not None:
+        if np.asarray(examples).size and not np.issubdtype(np.asarray(examples).dtype, np.integer):
+            raise TypeError(f"examples = {examples!r} is not an array of integers; allowed: integers >= 1")
+        data["examples"] = validation.axis("examples", examples, minimum=1).astype(np.int64)
+    return data
