@@ -45,10 +45,11 @@ class ResultsFile:
     def __init__(self, path: str | os.PathLike[str], attributes: Mapping[str, Any], *, overwrite: bool = False) -> None:
         self.path = check_output(path, overwrite=overwrite)
         partial = self.path.with_name(self.path.name + ".new")
-        self._file = h5netcdf.File(partial, "w")
+        self._hdf5 = h5py.File(partial, "w")
+        self._file = h5netcdf.File(self._hdf5, "r+")
         for name, value in (provenance() | dict(attributes)).items():
             self._file.attrs[name] = value
-        self._file.flush()
+        self._flush()
         os.replace(partial, self.path)
 
     def __enter__(self) -> Self:
@@ -60,18 +61,23 @@ class ResultsFile:
     def create(self, group: str, dataset: xr.Dataset) -> None:
         """Create a group from a dataset: its dimensions, coordinates, variables and attributes."""
         _write(self._file.create_group(group), dataset)
-        self._file.flush()
+        self._flush()
 
     def write(self, group: str, values: Mapping[str, tuple[Any, Any]]) -> None:
         """Write parts of variables, given as {name: (index, values)}, and bring them to disk."""
         for name, (index, part) in values.items():
             self._file[group].variables[name][index] = part
-        self._file.flush()
+        self._flush()
 
     def close(self) -> None:
         """Stamp the time and close the file."""
         self._file.attrs["finished"] = _now()
         self._file.close()
+        self._hdf5.close()
+
+    def _flush(self) -> None:
+        self._file.flush()
+        self._hdf5.flush()
 
 
 def append(path: str | os.PathLike[str], group: str, dataset: xr.Dataset) -> None:

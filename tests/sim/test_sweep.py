@@ -1,0 +1,138 @@
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+
+from hebbian import DenseHebbian
+from sim import random, simulate, store, sweep
+
+MODEL = DenseHebbian(N=30, P=3)
+GRID = {"load": [0.05, 0.2], "T": [0.2, 0.5, 0.8]}
+RUN = {"samples": 3, "sweeps": 20, "seed": 5}
+
+
+def contents(path):
+    """Everything in a file but the facts that name the run, not its result."""
+    found = {}
+
+    def visit(name, node):
+        found.update({(name, key): repr(value) for key, value in node.attrs.items() if key not in REFERENCES})
+        if isinstance(node, h5py.Dataset):
+            found[name] = (str(node.dtype), node.shape, repr(node[...].tolist()), node.id.get_offset())
+
+    with h5py.File(path) as file:
+        file.visititems(visit)
+        found.update({key: repr(value) for key, value in file.attrs.items() if key not in store.VOLATILE})
+    return found
+
+
+# HDF5 object references hold addresses; the offsets of the data are compared instead.
+REFERENCES = ("REFERENCE_LIST", "DIMENSION_LIST")
+
+
+def test_every_cell_of_the_grid_is_the_simulation_it_says():
+    result = sweep(MODEL, **GRID, **RUN)
+    assert result.m.dims == ("load", "T", "sample", "replica")
+    assert result.q.dims == ("load", "T", "sample", "pair")
+    assert (result.completed == 1).all()
+    model = MODEL.replace(load=0.2)
+    address = (30, 3, random.float_bits(0.2), random.float_bits(0.0), 0, 2)
+    sample = model.quench(rng=random.stream(5, address, "patterns"))
+    alone = simulate(sample, T=0.5, sweeps=20, equilibration=10, seed=5, task=address)
+    np.testing.assert_array_equal(result.m.sel(load=0.2, T=0.5, sample=2), alone.m[0])
+
+
+def test_a_cell_does_not_depend_on_the_rest_of_the_grid():
+    whole = sweep(MODEL, **GRID, **RUN)
+    part = sweep(MODEL, load=0.2, T=0.8, **RUN | {"samples": 1})
+    xr.testing.assert_equal(whole.sel(load=[0.2], T=[0.8], sample=[0]), part)
+
+
+def test_file_is_the_same_with_one_worker_two_or_an_executor(tmp_path):
+    files = [tmp_path / f"{i}.h5" for i in range(3)]
+    one = sweep(MODEL, **GRID, **RUN, out=files[0])
+    two = sweep(MODEL, **GRID, **RUN, out=files[1], workers=2)
+    with ThreadPoolExecutor(2) as executor:
+        sweep(MODEL, **GRID, **RUN, out=files[2], executor=executor)
+    xr.testing.assert_identical(one, two)
+    xr.testing.assert_equal(store.read(files[0], "simulation"), one)
+    first, *others = map(contents, files)
+    for other in others:
+        assert first == other
+
+
+def test_another_seed_gives_other_numbers():
+    assert (sweep(MODEL, **GRID, **RUN).q != sweep(MODEL, **GRID, **RUN | {"seed": 6}).q).any()
+
+
+def test_axes_over_model_parameters():
+    model = DenseHebbian(N=20, P=2, K=2, training="supervised", quality=0.5, examples=3)
+    result = sweep(model, examples=[1, 5], quality=[0.4, 0.9], N=[20, 24], T=0.1, **RUN)
+    assert result.m.dims == ("N", "quality", "examples", "T", "sample", "replica")
+    assert result.examples.dtype.kind == "i"
+
+
+def test_given_archetypes_are_used():
+    xi = np.where(np.arange(30) % 2, 1, -1)[None].repeat(3, axis=0)
+    result = sweep(MODEL.replace(K=3), T=0.01, archetypes=xi, **RUN)
+    assert (result.m == 1).all()
+
+
+def test_what_is_finished_survives_an_error(tmp_path, monkeypatch):
+    calls = []
+
+    def fail_at_the_fourth(task):
+        calls.append(task)
+        if len(calls) == 4:
+            raise RuntimeError("power cut")
+        return original(task)
+
+    original = sweep.__globals__["run"]
+    monkeypatch.setitem(sweep.__globals__, "run", fail_at_the_fourth)
+    with pytest.raises(RuntimeError, match="power cut"):
+        sweep(MODEL, **GRID, **RUN, out=tmp_path / "results.h5")
+    kept = store.read(tmp_path / "results.h5", "simulation")
+    assert kept.completed.values.tolist() == [[1, 1, 1], [0, 0, 0]]
+    assert kept.m.sel(load=0.05).notnull().all()
+    assert kept.m.sel(load=0.2).isnull().all()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"T": [-1]}, ValueError, "T = -1"),
+        ({"T": []}, ValueError, "T is empty"),
+        ({"load": []}, ValueError, "load is empty"),
+        ({"load": [0.1, 0.0]}, ValueError, r"load = 0.0 .* \(0.0, inf\)"),
+        ({"load": np.nan}, ValueError, "load = nan"),
+        ({"load": None}, ValueError, "neither load nor K"),
+        ({"load": 1e30}, ValueError, "patterns"),
+        ({"N": [20.5]}, ValueError, "non-integer"),
+        ({"N": [2]}, ValueError, "N = 2 .* >= P"),
+        ({"N": 30000, "load": 0.1}, MemoryError, "GiB"),
+        ({"K": [3], "load": 0.1}, ValueError, "give one of the two"),
+        ({"quality": 0.5}, ValueError, "no meaning for training='storing'"),
+        ({"samples": 0}, ValueError, "samples = 0"),
+        ({"sweeps": 0}, ValueError, "sweeps = 0"),
+        ({"workers": 0}, ValueError, "workers = 0"),
+        ({"seed": -3}, ValueError, "seed = -3"),
+        ({"temperature": 3}, TypeError, "temperature is not an option"),
+        ({"dynamics": "none"}, ValueError, "dynamics = 'none'"),
+        ({"archetypes": np.zeros((3, 30)), "load": None, "K": 3}, ValueError, "archetypes has an entry 0"),
+    ],
+)
+def test_bad_input_is_named_before_anything_is_written(options, error, message, tmp_path):
+    with pytest.raises(error, match=message):
+        sweep(MODEL, **{**GRID, **RUN, **options}, out=tmp_path / "results.h5")
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_existing_file_is_refused_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setitem(sweep.__globals__, "run", lambda task: pytest.fail("work was started"))
+    (tmp_path / "results.h5").write_text("precious")
+    with pytest.raises(FileExistsError, match="exists"):
+        sweep(MODEL, **GRID, **RUN, out=tmp_path / "results.h5")
+    assert (tmp_path / "results.h5").read_text() == "precious"
