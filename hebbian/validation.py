@@ -74,10 +74,9 @@ def signs(name: str, values: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.in
         raise ValueError(f"{name} has shape {array.shape}; allowed: {shape}")
     if not np.issubdtype(array.dtype, np.number) or np.issubdtype(array.dtype, np.complexfloating):
         raise TypeError(f"{name} has dtype {array.dtype}; allowed: real numbers -1 and +1")
-    # Extremes and zeros are looked for in place: `array` may fill a good part of the memory.
     if array.size and not (array.min() == -1 or array.min() == 1):
         raise ValueError(f"{name} has an entry {array.min()}; allowed: -1 and +1")
-    if array.size and (array.max() > 1 or np.count_nonzero(array == 1) + np.count_nonzero(array == -1) != array.size):
+    if np.count_nonzero(array == 1) + np.count_nonzero(array == -1) != array.size:
         raise ValueError(f"{name} has entries other than -1 and +1")
     return array.astype(np.int8, copy=False)
 

@@ -49,6 +49,12 @@ def test_archetypes_are_independent_fair_signs():
     assert_law(words((xi > 0).astype(int)), word_law(0.5))
 
 
+def test_archetypes_drawn_with_one_random_byte_are_equally_likely():
+    # Bits are drawn eight at a time, in the order of memory; 125,000 bytes would show that one never comes.
+    octets = np.packbits(patterns.archetypes(1000, 1000, rng=np.random.default_rng(1)).T.ravel() > 0)
+    assert_law(np.bincount(octets, minlength=256), np.full(256, 1 / 256))
+
+
 @pytest.mark.usefixtures("block")
 def test_diluted_archetypes_have_the_stated_probabilities():
     xi = patterns.diluted_archetypes(203, 405, 0.3, rng=np.random.default_rng(2))

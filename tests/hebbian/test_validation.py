@@ -1,5 +1,6 @@
 """Every check passes what is allowed, and names argument, value and allowed range otherwise."""
 
+import io
 import math
 import os
 from fractions import Fraction
@@ -128,6 +129,7 @@ def test_signs_accepts_one_sign_only_and_unsigned_types():
         ([math.nan, 1], ValueError, "sigma has an entry nan; allowed: -1 and"),
         ([-1, 0], ValueError, "sigma has entries other than -1 and"),
         ([1, 2], ValueError, "sigma has entries other than -1 and"),
+        ([-1, -0.5], ValueError, "sigma has entries other than -1 and"),
         ([-1, 0.5], ValueError, "sigma has entries other than -1 and"),
     ],
 )
@@ -151,8 +153,13 @@ def test_memory_names_need_and_supply(monkeypatch):
         validation.memory("the sample", 3.0 * 2**30)
 
 
-def test_available_memory_is_positive_and_below_an_exabyte():
-    assert 2**20 < validation.available_memory() < 2**60
+@pytest.mark.parametrize(
+    ("text", "available"),
+    [("MemTotal:  9 kB\nMemFree: 3 kB\nMemAvailable:   5 kB\n", 5120.0), ("MemTotal: 9 kB\n", math.inf)],
+)
+def test_available_memory_is_that_of_proc(monkeypatch, text, available):
+    monkeypatch.setattr("builtins.open", lambda _: io.StringIO(text))
+    assert validation.available_memory() == available
 
 
 def _unreadable(*_):
