@@ -53,6 +53,19 @@ def compare(simulation: xr.Dataset, theory: xr.Dataset, names: Iterable[str] = (
     return compared
 
 
+def pooled_error(simulation: xr.Dataset, name: str) -> xr.DataArray:
+    r"""Return standard errors along N from one spread :math:`s / \sqrt N` pooled over all sizes.
+
+    Inside a phase the sample-to-sample spread of an order parameter falls as :math:`N^{-1/2}`. Pooling keeps
+    a size whose few samples happen to agree from having an undue weight in a fit: the error of
+    each size by itself is correlated with its mean.
+    """
+    values = simulation[name]
+    values = values.mean([dim for dim in ("replica", "pair") if dim in values.dims])
+    spread = (values.var("sample", ddof=1) * values["N"]).mean("N")
+    return np.sqrt(spread / (values["N"] * values.sizes["sample"]))
+
+
 def extrapolate(mean: xr.DataArray, error: xr.DataArray) -> xr.Dataset:
     r"""Extrapolate to infinite size by a weighted fit of :math:`m(N) = m_\infty + a / N`.
 

@@ -17,7 +17,6 @@ import numpy as np
 import xarray as xr
 
 SCHEMA = "hebbian-results/1"
-GROUPS = ("simulation", "theory", "comparison")
 # Facts that differ between runs of identical results.
 VOLATILE = ("command_line", "started", "finished")
 
@@ -109,6 +108,13 @@ def read(path: str | os.PathLike[str], group: str) -> xr.Dataset:
             return dataset.load()
     except OSError as error:
         raise ValueError(f"{path} has no readable group /{group}: {error}") from error
+
+
+def groups(path: str | os.PathLike[str], group: str) -> list[str]:
+    """Return the names of the groups inside a group, in alphabetical order."""
+    _check_schema(path)
+    with h5py.File(path, "r") as file:
+        return sorted(name for name, node in file[group].items() if isinstance(node, h5py.Group))
 
 
 def check_output(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
