@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from hebbian import validation
+
 
 class Preset(StrEnum):
     """Size of a run."""
@@ -19,25 +21,28 @@ class Preset(StrEnum):
 
 
 PresetOption = Annotated[Preset, typer.Option(help="quick: about a minute on two cores; paper: publication sizes.")]
-SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the whole run.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of the whole run, at least 0.")]
 OutOption = Annotated[Path, typer.Option(help="Results file (HDF5); the figure goes beside it as PNG and PDF.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace an existing results file.")]
-WorkersOption = Annotated[int, typer.Option(min=1, help="Worker processes.", show_default="cores")]
+WorkersOption = Annotated[int, typer.Option(help="Worker processes, at least 1.", show_default="cores")]
 
 CORES = os.cpu_count() or 1
+MINIMA = {"seed": 0, "workers": 1}
 
 
-def run(main: Callable[..., None]) -> None:
-    """Run a script's main function as a command: bad input is one line and exit code 2, not a traceback."""
+def application(main: Callable[..., None]) -> typer.Typer:
+    """Make a command of a script's main function: bad input is one line and exit code 2, not a traceback."""
 
     @functools.wraps(main)
     def command(*arguments: Any, **options: Any) -> None:
         try:
+            for name, minimum in MINIMA.items():
+                validation.integer(name, options.get(name, minimum), minimum=minimum)
             main(*arguments, **options)
         except (OSError, ValueError, TypeError, MemoryError) as error:
             print(f"error: {error}", file=sys.stderr)
             raise typer.Exit(2) from error
 
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command()(command)
-    app()
+    return app

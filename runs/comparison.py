@@ -63,7 +63,7 @@ def pooled_error(simulation: xr.Dataset, name: str) -> xr.DataArray:
     values = simulation[name]
     values = values.mean([dim for dim in ("replica", "pair") if dim in values.dims])
     spread = (values.var("sample", ddof=1) * values["N"]).mean("N")
-    return np.sqrt(spread / (values["N"] * values.sizes["sample"]))
+    return (spread / (values["N"] * values.sizes["sample"])) ** 0.5
 
 
 def extrapolate(mean: xr.DataArray, error: xr.DataArray) -> xr.Dataset:

@@ -10,6 +10,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from hebbian import DenseHebbian
 from runs import command_line, comparison, figures
@@ -49,8 +51,8 @@ CASES = (
 )
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {
-        "N": {2: (200, 400, 800), 3: (120, 160, 240), 4: (80, 100, 140)},
-        "samples": 12,
+        "N": {2: (200, 400, 800), 3: (120, 160, 240), 4: (100, 120, 160)},
+        "samples": 16,
         "sweeps": 100,
     },
     "paper": {
@@ -107,16 +109,10 @@ def compare(simulation: xr.Dataset, theory: xr.Dataset) -> xr.Dataset:
     return fit.assign(mean=mean, error=error)
 
 
-def pulls(out: Path) -> xr.DataArray:
+def pulls(out: Path) -> NDArray[np.float64]:
     """Return the pulls of all points of a results file."""
-    groups = store.groups(out, "comparison")
-    return xr.concat(
-        [
-            store.read(out, f"comparison/{name}")["pull"].stack(point=("load", "T")).drop_vars(("point", "load", "T"))
-            for name in groups
-        ],
-        dim="point",
-    )
+    names = store.groups(out, "comparison")
+    return np.concatenate([store.read(out, f"comparison/{name}")["pull"].values.ravel() for name in names])
 
 
 def draw(out: Path) -> Figure:
@@ -133,6 +129,10 @@ def draw(out: Path) -> Figure:
         panel.set_xlabel("inverse size $1/N$")
     for panel in axes[:, 0]:
         panel.set_ylabel("magnetisation $m$")
+    figure.suptitle(
+        "points: simulation and its limit; squares: replica-symmetric theory; legends: their distance",
+        fontsize="medium",
+    )
     return figure
 
 
@@ -141,12 +141,25 @@ def draw_case(axes: plt.Axes, theory: xr.Dataset, fit: xr.Dataset) -> None:
     for colour, i in zip(figures.COLOURS, range(fit.sizes["T"]), strict=False):
         predicted, cut = theory.isel(load=0, T=i), fit.isel(load=0, T=i)
         inverse = np.append(0.0, 1 / cut["N"])
-        axes.plot(inverse, cut["limit"].item() + cut["slope"].item() * inverse, color=colour, linewidth=0.8)
         label = rf"$T = {cut['T'].item():g}$: {cut['pull'].item():+.1f}$\sigma$"
-        axes.errorbar(1 / cut["N"], cut["mean"], cut["error"], color=colour, label=label, **figures.POINTS)
+        axes.plot(
+            inverse, cut["limit"].item() + cut["slope"].item() * inverse, color=colour, linewidth=0.8, label=label
+        )
+        axes.errorbar(1 / cut["N"], cut["mean"], cut["error"], color=colour, **figures.POINTS)
         axes.errorbar(0, cut["limit"], cut["limit_error"], color=colour, **figures.POINTS)
         axes.plot(0, predicted["m"], "s", color=colour, markersize=9, fillstyle="none")
-    axes.legend(fontsize="small", title=rf"$\gamma = {fit['load'].item():g}$", title_fontsize="small")
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    # Room to the right of the points, where no line runs; the colour of a label is its key.
+    axes.set_xlim(right=1.65 / float(cut["N"].min()))
+    axes.legend(
+        fontsize="small",
+        title=rf"$\gamma = {fit['load'].item():g}$",
+        title_fontsize="small",
+        loc="right",
+        labelcolor="linecolor",
+        handlelength=0,
+        handletextpad=0,
+    )
 
 
 def main(
@@ -159,10 +172,10 @@ def main(
     """Extrapolate measured magnetisations to infinite size; P = 2, 3, 4, three trainings, three temperatures each."""
     compute(PRESETS[preset], seed=seed, out=out, overwrite=overwrite, workers=workers)
     values = pulls(out)
-    within = int((abs(values) < 3).sum())
-    print(f"{within} of {values.size} points within 3 sigma; chi-square {float((values**2).sum()):.1f}")
+    within = np.count_nonzero(abs(values) < 3)
+    print(f"{within} of {values.size} points within 3 sigma; chi-square {np.sum(values**2):.1f}")
     print(*figures.save(draw(out), out), sep="\n")
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.application(main)()

@@ -6,7 +6,9 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from matplotlib import patheffects
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from hebbian import DenseHebbian
 from runs import command_line, comparison, figures
@@ -18,8 +20,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "N": 100,
         "load": np.linspace(0.06, 0.48, 8),
         "T": np.linspace(0.1, 1.0, 10),
-        "samples": 8,
-        "sweeps": 200,
+        "samples": 6,
+        "sweeps": 150,
     },
     "paper": {
         "N": 200,
@@ -29,18 +31,26 @@ PRESETS: dict[str, dict[str, Any]] = {
         "sweeps": 1000,
     },
 }
+P = 4
 CUTS = 4
+FINE = 120
 
 
 def compute(preset: dict[str, Any], *, seed: int, out: Path, overwrite: bool = False, workers: int = 1) -> None:
     """Simulate the grid of a preset, solve the theory on it, and write both and their comparison to `out`."""
     store.check_output(out, overwrite=overwrite)
-    model = DenseHebbian(N=preset["N"], P=4)
-    grid = {"load": preset["load"], "T": preset["T"]}
-    theory = replica_symmetric.solve(model, **grid)
+    model = DenseHebbian(N=preset["N"], P=P)
+    load, T = preset["load"], preset["T"]
+    theory = replica_symmetric.solve(model, load=load, T=T)
+    chosen = load[np.unique(np.linspace(0, len(load) - 1, CUTS).astype(int))]
+    cuts = replica_symmetric.solve(model, load=chosen, T=np.linspace(T[0], T[-1], FINE))
+    lines = transition_lines(model, np.linspace(load[0] / 4, 1.05 * load[-1], FINE))
+    # On the cuts' own axis: where each of them changes from stable to metastable.
+    cuts["T_c"] = replica_symmetric.critical_temperature(model, load=chosen)
     simulation = sweep(
         model,
-        **grid,
+        load=load,
+        T=T,
         samples=preset["samples"],
         sweeps=preset["sweeps"],
         seed=seed,
@@ -49,43 +59,71 @@ def compute(preset: dict[str, Any], *, seed: int, out: Path, overwrite: bool = F
         workers=workers,
     )
     store.append(out, "theory", theory)
+    store.append(out, "theory_cuts", cuts)
+    store.append(out, "theory_lines", lines)
     store.append(out, "comparison", comparison.compare(simulation, theory))
 
 
+def transition_lines(model: DenseHebbian, load: np.ndarray) -> xr.Dataset:
+    """Return the transition temperatures of a model along the load; NaN where a line does not exist."""
+    return xr.Dataset(
+        {
+            "T_M": replica_symmetric.spinodal_temperature(model, load=load),
+            "T_c": replica_symmetric.critical_temperature(model, load=load),
+            "T_g": replica_symmetric.glass_temperature(model, load=load),
+            "T_AT": replica_symmetric.almeida_thouless_temperature(model, load=load),
+        }
+    )
+
+
+LINES = {
+    "T_M": ("-", "$T_M$: retrieval disappears"),
+    "T_c": ("--", "$T_c$: retrieval stops being stable"),
+    "T_g": (":", "$T_g$: spin glass"),
+    "T_AT": ("-.", "$T_{AT}$: replica symmetry unstable below"),
+}
+
+
 def draw(out: Path) -> Figure:
-    """Draw the figure of a results file: the measured map, and cuts at fixed load."""
-    theory, compared = store.read(out, "theory"), store.read(out, "comparison")
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
-    draw_map(left, compared)
-    draw_cuts(right, theory, compared)
+    """Draw the figure of a results file: the measured map under the lines, and cuts at fixed load."""
+    compared = store.read(out, "comparison")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.8))
+    draw_map(left, compared, store.read(out, "theory_lines"))
+    draw_cuts(right, compared, store.read(out, "theory_cuts"))
     return figure
 
 
-def draw_map(axes: plt.Axes, compared: xr.Dataset) -> None:
-    """Draw the measured magnetisation over (load, T)."""
+def draw_map(axes: plt.Axes, compared: xr.Dataset, lines: xr.Dataset) -> None:
+    """Draw the measured magnetisation over (load, T) and the predicted transition lines."""
     image = axes.pcolormesh(
-        compared["load"], compared["T"], compared.m_mean.transpose("T", "load"), cmap=figures.COLOUR_MAP, vmin=0, vmax=1
+        compared["load"], compared["T"], compared["m_mean"].transpose("T", "load"), cmap=figures.COLOUR_MAP
     )
+    image.set_clim(0, 1)
     plt.colorbar(image, ax=axes, label="Mattis magnetisation $m$, measured")
-    axes.set(xlabel=r"load $\gamma$", ylabel="temperature $T$")
+    limits = axes.get_xlim(), axes.get_ylim()
+    outline = [patheffects.withStroke(linewidth=3.2, foreground="black")]
+    for name, (style, label) in LINES.items():
+        axes.plot(lines["load"], lines[name], style, color="white", path_effects=outline, label=label)
+    axes.set(xlabel=r"load $\gamma = K\,P!\,/\,(2N^{P-1})$", ylabel="temperature $T$", xlim=limits[0], ylim=limits[1])
+    axes.legend(loc="upper right", fontsize="small", labelcolor="white")
 
 
-def draw_cuts(axes: plt.Axes, theory: xr.Dataset, compared: xr.Dataset) -> None:
-    """Draw m against T at a few loads: measured points over predicted lines."""
-    chosen = np.linspace(0, compared.sizes["load"] - 1, CUTS).round().astype(int)
-    for colour, i in zip(figures.COLOURS, chosen, strict=False):
-        predicted, cut = theory.isel(load=i), compared.isel(load=i)
-        axes.plot(predicted["T"], predicted.m, color=colour)
-        axes.errorbar(
-            cut["T"],
-            cut.m_mean,
-            cut.m_error,
-            color=colour,
-            label=rf"$\gamma = {float(cut['load']):.2f}$",
-            **figures.POINTS,
-        )
+def draw_cuts(axes: plt.Axes, compared: xr.Dataset, cuts: xr.Dataset) -> None:
+    """Draw m against T at a few loads: measured points over the prediction, dashed where it is metastable."""
+    for colour, load in zip(figures.COLOURS, cuts["load"].values, strict=False):
+        predicted, cut = cuts.sel(load=load), compared.sel(load=load)
+        stable = predicted["T"] <= predicted["T_c"]
+        axes.plot(predicted["T"], predicted["m"].where(stable), color=colour)
+        axes.plot(predicted["T"], predicted["m"].where(~stable), color=colour, linestyle=(0, (4, 2)), linewidth=1)
+        axes.errorbar(cut["T"], cut["m_mean"], cut["m_error"], color=colour, **figures.POINTS)
     axes.set(xlabel="temperature $T$", ylabel="Mattis magnetisation $m$", ylim=(-0.05, 1.05))
-    axes.legend()
+    keys = [
+        Line2D([], [], color=colour, marker="o", markersize=4, label=rf"$\gamma = {load:.2f}$")
+        for colour, load in zip(figures.COLOURS, cuts["load"].values, strict=False)
+    ]
+    keys.append(Line2D([], [], color="grey", label="theory, stable"))
+    keys.append(Line2D([], [], color="grey", linestyle=(0, (4, 2)), label="theory, metastable"))
+    axes.legend(handles=keys, fontsize="small", loc="lower left", bbox_to_anchor=(0, 0.05))
 
 
 def main(
@@ -95,10 +133,10 @@ def main(
     overwrite: command_line.OverwriteOption = False,
     workers: command_line.WorkersOption = command_line.CORES,
 ) -> None:
-    """Measure and predict the phase diagram of the P = 4 network, storing, from the pattern."""
+    """Measure and predict the phase diagram of the P = 4 network, storing, started from a pattern."""
     compute(PRESETS[preset], seed=seed, out=out, overwrite=overwrite, workers=workers)
     print(*figures.save(draw(out), out), sep="\n")
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.application(main)()

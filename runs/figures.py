@@ -1,9 +1,11 @@
 """The look of all figures: sizes, colours, theory as lines, simulation as points."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
+from cycler import cycler
 from matplotlib.figure import Figure
 
 matplotlib.use("Agg")
@@ -17,14 +19,14 @@ plt.rcParams.update(
         "figure.constrained_layout.use": True,
         "axes.spines.top": False,
         "axes.spines.right": False,
-        "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
+        "axes.prop_cycle": cycler(color=COLOURS),
         "errorbar.capsize": 2,
         "legend.frameon": False,
         "savefig.dpi": 160,
     }
 )
 
-POINTS = {"linestyle": "none", "marker": "o", "markersize": 4}
+POINTS: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 4}
 
 
 def save(figure: Figure, out: Path) -> list[Path]:

@@ -89,7 +89,7 @@ def append(path: str | os.PathLike[str], group: str, dataset: xr.Dataset) -> Non
     """
     _check_schema(path)
     with h5netcdf.File(path, "r+") as file:
-        if group in file.groups:
+        if group in file:
             raise ValueError(f"{path} has a group /{group} already; allowed: groups that are not there yet")
         _write(file.create_group(group), dataset)
 

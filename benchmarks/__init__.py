@@ -1,0 +1,1 @@
+"""Speed, printed as ratios measured in one run."""

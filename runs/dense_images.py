@@ -1,0 +1,368 @@
+r"""Archetypes retrieved from noisy real images: P = 2, 4, 6; storing, supervised and unsupervised training.
+
+A network is shown a cue, an archetype with a tenth of its sites reversed, and follows its dynamics at T = 0.
+All orders see the same archetypes, examples and cues. Four experiments:
+
+``storing``: K images are stored as they are. ``examples``, ``quality``: 4 images, as many as every order
+can store, are learned from M examples of quality r. ``classes``: the archetypes are those of the classes, the
+examples real images. The points are where the dynamics ends; the lines predict its first step for
+*random* archetypes (`first_step`), against which the file compares that step as measured on random archetypes.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from math import comb
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated, Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import typer
+import xarray as xr
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+from scipy.special import erf
+from tqdm import tqdm
+
+from hebbian import DenseHebbian
+from hebbian.data import binarise, class_archetypes, class_examples, empirical_quality, load_images
+from runs import command_line, comparison, figures
+from sim import random, simulate, store
+from sim.glauber.front import initial_spins
+
+ORDERS = (2, 4, 6)
+TRAININGS = ("storing", "supervised", "unsupervised")
+LEARNED, QUALITY, EXAMPLES = 4, 0.3, 100
+REVERSED = 0.1
+SWEEPS = 30
+RETRIEVED = 0.9
+PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {
+        "samples": 16,
+        "K": 4 * 2 ** np.arange(9),
+        "M": np.array([1, 3, 10, 30, 100, 300, 1000, 3000]),
+        "r": np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0]),
+    },
+    "paper": {
+        "samples": 100,
+        "K": np.geomspace(4, 1448, 18).round().astype(int),
+        "M": np.geomspace(1, 5500, 18).round().astype(int),
+        "r": np.linspace(0.05, 1.0, 20),
+    },
+}
+Points = Mapping[str, Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One quenched sample, probed by cues of its first few archetypes."""
+
+    model: DenseHebbian
+    seed: int
+    sample: int
+    probes: int
+    archetypes: NDArray[np.int8] | None
+    examples: NDArray[np.int8] | None
+
+
+def retrieve(task: Task) -> NDArray[np.int8]:
+    """Return cue, first synchronous step and end of the dynamics, times the archetype: (stage, probe, site)."""
+    model = task.model
+    # Not a word of the order P: all orders see the same data and cues.
+    address = (model.K or 0, model.examples or 0, random.float_bits(model.quality or 0.0), task.sample)
+    rng = random.stream(task.seed, address, "patterns")
+    sample = model.quench(rng=rng, archetypes=task.archetypes, examples=task.examples)
+    xi = sample.xi[: task.probes]
+    streams: dict[str, Any] = {"replicas": len(xi), "seed": task.seed, "task": address}
+    cue = initial_spins(sample, xi, corruption=REVERSED, pattern=0, **streams)
+    run = partial(simulate, sample, T=0.0, initial=cue, sweeps=1, configurations=True, **streams)
+    step, final = run(scan="synchronous"), run(equilibration=SWEEPS)
+    return xi * np.stack([cue, step["spins"].values[0, 0], final["spins"].values[0, 0]])
+
+
+class Data:
+    """Binarised images without the sites that most of them share, and the tasks made of them."""
+
+    def __init__(self, source: str, folder: Path | None, seed: int) -> None:
+        # The test images of a published data set are enough.
+        images = load_images(source, split="all" if source == "digits" else "test", folder=folder)
+        patterns = binarise(images)
+        self.sites = abs(patterns.mean(axis=0)) < 0.5
+        self.patterns, self.labels = patterns[:, self.sites], images.labels
+        self.shape, self.seed = images.pixels.shape[1:], seed
+        self.class_archetypes = class_archetypes(self.patterns, self.labels)[1]
+
+    def experiments(self, preset: Mapping[str, Any]) -> dict[str, Points]:
+        """Return the axes of each experiment, within what the images allow."""
+        largest = np.unique(self.labels, return_counts=True)[1].min()
+        kinds, sample = ("images", "random"), range(preset["samples"])
+        learning: Points = {"P": ORDERS, "training": TRAININGS}
+        stored = preset["K"][preset["K"] <= len(self.patterns)]
+        return {
+            "storing": {"archetypes": kinds, "P": ORDERS, "K": stored, "sample": sample},
+            "examples": {"archetypes": kinds, **learning, "M": preset["M"], "sample": sample},
+            "quality": {"archetypes": kinds, **learning, "r": preset["r"], "sample": sample},
+            "classes": {
+                "archetypes": ("classes",),
+                **learning,
+                "M": preset["M"][preset["M"] <= largest],
+                "sample": sample,
+            },
+        }
+
+    def task(
+        self,
+        archetypes: str,
+        P: int,
+        sample: int = 0,
+        training: str = "storing",
+        K: int = LEARNED,
+        M: int = EXAMPLES,
+        r: float = QUALITY,
+    ) -> Task:
+        """Return the task of one point of an experiment."""
+        xi, examples = None, None
+        rng = random.stream(self.seed, (K, M, sample), "patterns")
+        if archetypes == "images":
+            # Not of M: the same images for any number of examples.
+            xi = self.patterns[random.stream(self.seed, (K, sample), "patterns").permutation(len(self.patterns))[:K]]
+        elif archetypes == "classes":
+            xi, K = self.class_archetypes, len(self.class_archetypes)
+            if training != "storing":
+                examples = class_examples(self.patterns, self.labels, M, rng=rng)
+                # A normaliser: at T = 0 it changes nothing.
+                r = empirical_quality(xi, examples)
+        learned = {} if training == "storing" else {"quality": float(r), "examples": int(M)}
+        model = DenseHebbian(N=self.patterns.shape[1], P=P, K=int(K), training=training, **learned)
+        return Task(model, self.seed, sample, K if archetypes == "classes" else LEARNED, xi, examples)
+
+
+def product(axes: Points) -> list[dict[str, Any]]:
+    """Return the points of the product of axes."""
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
+def dataset(axes: Points, values: Any, dims: tuple[str, ...], long_name: str) -> xr.Dataset:
+    """Return magnetisations on the product of axes and further dimensions as a dataset."""
+    shaped = np.reshape(values, [len(axis) for axis in axes.values()] + list(np.shape(values)[1:]))
+    variable = ((*axes, *dims), shaped, {"long_name": long_name, "units": "1"})
+    return xr.Dataset({"m": variable}, coords={name: list(axis) for name, axis in axes.items()})
+
+
+def measure(data: Data, axes: Points, runner: Callable[..., Iterable[NDArray[np.int8]]]) -> xr.Dataset:
+    """Measure the magnetisation of every sample, stage and probe of an experiment."""
+    tasks = [data.task(**point) for point in product(axes)]
+    results = tqdm(runner(retrieve, tasks), total=len(tasks), disable=None, unit="task")
+    m = [aligned.mean(axis=-1) for aligned in results]
+    measured = dataset(axes, m, ("stage", "probe"), "Mattis magnetisation of the archetype of the cue")
+    return measured.assign_coords(stage=["cue", "step", "final"])
+
+
+def first_step(model: DenseHebbian, m: float) -> float:
+    r"""Predict the magnetisation after one synchronous step at T = 0 from m, for random archetypes.
+
+    .. math::
+        m_1 = {\rm erf}\frac{1}{\sqrt{2k}}, \qquad
+        k = \rho\, a + \frac{(K-1)\, c}{\binom{N-1}{P-1}\, r^2 (rm)^{2(P-1)}}
+
+    supervised: a = 1, :math:`c = R^P`; unsupervised: :math:`c = r^{2P} + (1-r^{2P})/M` and a, the second moment of
+    the elementary symmetric polynomial :math:`e_{P-1}` of one example over its squared mean. For m = 1 and
+    :math:`N \to \infty` at fixed load, k is :math:`\rho + (2\gamma/P)(1+\rho)^P` or
+    :math:`\rho + (2\gamma/P)(1+\rho_P)`, :math:`\rho_P = (1-r^{2P})/(M r^{2P})`. The signal is taken at its mean:
+    with a few poor examples it has no typical value, and the prediction fails.
+    """
+    n, order, r, M = model.N - 1, model.order - 1, model.quality or 1.0, model.examples or 1
+    overlap = r * m
+    if model.training == "unsupervised":
+        shared = [comb(order, j) * comb(n - order, order - j) * overlap ** (-2 * j) for j in range(order + 1)]
+        example, crosstalk = sum(shared) / comb(n, order), r ** (2 * model.order) * (1 - 1 / M) + 1 / M
+    else:
+        example, crosstalk = 1.0, model.R**model.order
+    k = model.rho * example + ((model.K or 1) - 1) * crosstalk / (comb(n, order) * r**2 * overlap ** (2 * order))
+    return float(erf(1 / np.sqrt(2 * k))) if k > 0 else 1.0
+
+
+def predict(data: Data, axes: Points) -> xr.Dataset:
+    """Predict the first step on the axes that a random network depends on."""
+    axes = {name: axis for name, axis in axes.items() if name not in ("archetypes", "sample")}
+    N = data.patterns.shape[1]
+    cue = 1 - 2 * round(REVERSED * N) / N
+    values = [first_step(data.task("random", **point).model, cue) for point in product(axes)]
+    return dataset(axes, values, (), "magnetisation after one step, random archetypes")
+
+
+def threshold(m: NDArray[np.float64], axis: NDArray[np.float64]) -> float:
+    """Return where m crosses `RETRIEVED`, for good if it rises, at first if it falls; NaN if it does not."""
+    above = m >= RETRIEVED
+    crossings = np.flatnonzero(above[1:] != above[:-1])
+    if not crossings.size:
+        return np.nan
+    i = crossings[0 if above[0] else -1]
+    return float(axis[i] * (axis[i + 1] / axis[i]) ** ((RETRIEVED - m[i]) / (m[i + 1] - m[i])))
+
+
+def compare(simulation: xr.Dataset, theory: xr.Dataset | None) -> xr.Dataset:
+    """Average over samples; find the thresholds with jackknife errors; compare the first step with its prediction."""
+    averaged = simulation.mean("probe")
+    mean, error = (values.sel(stage="final", drop=True) for values in comparison.sample_statistics(averaged, "m"))
+    m, count = averaged["m"].sel(stage="final", drop=True), averaged.sizes["sample"]
+    (axis,) = {"K", "M", "r"} & set(m.dims)
+    find = partial(xr.apply_ufunc, threshold, input_core_dims=[[axis], [axis]], vectorize=True)
+    without = find((m.sum("sample") - m) / (count - 1), m[axis])
+    variables = {
+        "final_mean": (mean, "magnetisation at the end, mean over samples"),
+        "final_error": (error, "standard error of final_mean"),
+        "threshold": (find(mean, m[axis]), f"{axis} where final_mean crosses {RETRIEVED}"),
+        "threshold_error": (without.std("sample", skipna=False) * np.sqrt(count - 1), "jackknife error of threshold"),
+        "cue": (averaged["m"].sel(stage="cue", drop=True).mean(), "magnetisation of the cue"),
+    }
+    compared = xr.Dataset(
+        {name: variable.assign_attrs(long_name=words) for name, (variable, words) in variables.items()}
+    )
+    if theory is None:
+        return compared
+    step = comparison.compare(averaged.sel(stage="step", archetypes="random", drop=True), theory, names=("m",))
+    return compared.merge(step.rename({name: str(name).replace("m_", "step_", 1) for name in step.data_vars}))
+
+
+def compute(
+    preset: dict[str, Any],
+    *,
+    seed: int,
+    out: Path,
+    overwrite: bool = False,
+    workers: int = 1,
+    source: str = "digits",
+    folder: Path | None = None,
+) -> None:
+    """Run every experiment on a data set, and write it with its prediction to `out` as it is finished."""
+    store.check_output(out, overwrite=overwrite)
+    data = Data(source, folder, seed)
+    attributes = {"seed": np.uint64(seed), "data": source, "N": data.patterns.shape[1]}
+    with (
+        ProcessPoolExecutor(workers, get_context("spawn")) as executor,
+        store.ResultsFile(out, attributes, overwrite=overwrite) as file,
+    ):
+        runner = map if workers == 1 else partial(executor.map, chunksize=16)
+        for name, axes in data.experiments(preset).items():
+            simulation = measure(data, axes, runner)
+            theory = None if name == "classes" else predict(data, axes)
+            file.create(f"simulation/{name}", simulation)
+            if theory is not None:
+                file.create(f"theory/{name}", theory)
+            file.create(f"comparison/{name}", compare(simulation, theory))
+        file.create("simulation/pictures", pictures(data, M=int(simulation["M"][-1])))
+
+
+def pictures(data: Data, M: int) -> xr.Dataset:
+    """Return the first class of sample 0 as images: archetype, example, cue, and what each order makes of it."""
+    tasks = [data.task("classes", P, training="supervised", M=M) for P in ORDERS]
+    xi = data.class_archetypes[0]
+    spins = [xi * retrieve(task)[:, 0] for task in tasks]
+    rows = [xi, tasks[0].examples[0, 0], spins[0][0], *(of_order[2] for of_order in spins)]
+    # 0 at the sites left out.
+    images = np.zeros((len(rows), data.sites.size), dtype=np.int8)
+    images[:, data.sites] = rows
+    titles = ["class archetype", f"one of {M} examples", "cue", *(f"$P = {P}$" for P in ORDERS)]
+    m = [row @ xi.astype(float) / len(xi) for row in rows]
+    dims = ("picture", "row", "column")
+    return xr.Dataset(
+        {"spins": (dims, images.reshape(-1, *data.shape)), "m": ("picture", m)}, coords={"picture": titles}
+    )
+
+
+STYLES = {"supervised": ("full", "-"), "unsupervised": ("none", "--"), "images": ("full", ""), "random": ("none", "-")}
+LABELS = {"K": "number of stored patterns $K$", "M": "examples per archetype $M$", "r": "quality of the examples $r$"}
+
+
+def draw(out: Path) -> Figure:
+    """Draw the four experiments of a results file over the predicted first steps, and the images of one class."""
+    figure = plt.figure(figsize=(10, 9.4))
+    upper, lower = figure.subfigures(2, 1, height_ratios=(5, 1))
+    panels = upper.subplots(2, 2, sharey=True).flat
+    titles = {
+        "storing": "storing $K$ patterns",
+        "examples": f"learning {LEARNED} images, $r = {QUALITY}$",
+        "quality": f"learning {LEARNED} images, $M = {EXAMPLES}$",
+        "classes": "learning the classes from real images",
+    }
+    for panel, (name, title) in zip(panels, titles.items(), strict=True):
+        theory = None if name == "classes" else store.read(out, f"theory/{name}")
+        draw_experiment(panel, store.read(out, f"comparison/{name}"), theory)
+        panel.set_title(title, fontsize="medium")
+    shown = store.read(out, "simulation/pictures")
+    for panel, picture in zip(lower.subplots(1, shown.sizes["picture"]), shown["picture"], strict=True):
+        chosen = shown.sel(picture=picture)
+        panel.imshow(chosen["spins"], cmap="gray", vmin=-1, vmax=1)
+        panel.set_title(f"{picture.item()}\n$m = {chosen['m'].item():.2f}$", fontsize="small")
+        panel.set_axis_off()
+    return figure
+
+
+def draw_experiment(axes: plt.Axes, compared: xr.Dataset, theory: xr.Dataset | None) -> None:
+    """Draw measured ends of the dynamics as points and predicted first steps as lines."""
+    (axis,) = {"K", "M", "r"} & set(compared.dims)
+    kinds = "training" if "training" in compared.dims else "archetypes"
+    measured = compared if kinds == "archetypes" else compared.isel(archetypes=0)
+    for colour, P in zip(figures.COLOURS, ORDERS, strict=False):
+        for kind in measured[kinds].values:
+            at = measured.sel({"P": P, kinds: kind})
+            if kind == "storing":
+                # Stored once and for all: beside the axis, where the number of examples would be infinite.
+                if axis == "M":
+                    x = float(at["M"][-1]) * 3
+                    axes.errorbar(x, at["final_mean"][0], at["final_error"][0], color=colour, fmt="*", markersize=9)
+                continue
+            fill, line = STYLES[kind]
+            style = {**figures.POINTS, "fillstyle": fill, "color": colour}
+            axes.errorbar(at[axis], at["final_mean"], at["final_error"], **style)
+            if theory is not None and line:
+                predicted = theory.sel({"P": P} | ({} if kinds == "archetypes" else {kinds: kind}))
+                axes.plot(predicted[axis], predicted["m"], color=colour, linestyle=line, linewidth=1)
+    axes.axhline(measured["cue"].item(), color="grey", linestyle=":", linewidth=1)
+    axes.set(
+        xlabel=LABELS[axis], ylabel="magnetisation $m$", ylim=(-0.05, 1.05), xscale="linear" if axis == "r" else "log"
+    )
+    handles = [
+        Line2D([], [], color=colour, label=f"$P = {P}$") for colour, P in zip(figures.COLOURS, ORDERS, strict=False)
+    ]
+    for kind in measured[kinds].values:
+        if kind == "storing":
+            continue
+        fill, line = STYLES[kind]
+        style = {"linestyle": line if theory is not None else "", "fillstyle": fill, "color": "black"}
+        handles.append(Line2D([], [], marker="o", markersize=4, label=kind, linewidth=1, **style))
+    axes.legend(handles=handles, fontsize="small")
+
+
+def report(name: str, compared: xr.Dataset) -> None:
+    """Print the thresholds of an experiment, one line a network."""
+    for point in product({dim: compared[dim].values for dim in compared["threshold"].dims}):
+        at = compared.sel(point)
+        words = " ".join(f"{dim}={value}" for dim, value in point.items())
+        print(f"{name}: {words}: {at['threshold'].long_name}: {at['threshold']:.3g} +- {at['threshold_error']:.1g}")
+
+
+def main(
+    preset: command_line.PresetOption = command_line.Preset.quick,
+    seed: command_line.SeedOption = 1,
+    out: command_line.OutOption = Path("results/dense_images.h5"),
+    overwrite: command_line.OverwriteOption = False,
+    workers: command_line.WorkersOption = command_line.CORES,
+    data: Annotated[str, typer.Option(help="Data set: digits, mnist, fashion-mnist, emnist-letters, ...")] = "digits",
+    folder: Annotated[Path | None, typer.Option(help="Folder of its files; left out: HEBBIAN_DATA.")] = None,
+) -> None:
+    """Retrieve archetypes from noisy real images: P = 2, 4, 6; storing, supervised, unsupervised."""
+    compute(PRESETS[preset], seed=seed, out=out, overwrite=overwrite, workers=workers, source=data, folder=folder)
+    for name in store.groups(out, "comparison"):
+        report(name, store.read(out, f"comparison/{name}"))
+    print(*figures.save(draw(out), out), sep="\n")
+
+
+if __name__ == "__main__":
+    command_line.application(main)()
