@@ -24,7 +24,6 @@ import numpy as np
 import typer
 import xarray as xr
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from scipy.special import erf
 from tqdm import tqdm
@@ -137,7 +136,7 @@ class Data:
                 examples = class_examples(self.patterns, self.labels, M, rng=rng)
                 # A normaliser: at T = 0 it changes nothing.
                 r = empirical_quality(xi, examples)
-        learned = {} if training == "storing" else {"quality": float(r), "examples": int(M)}
+        learned: dict[str, Any] = {} if training == "storing" else {"quality": float(r), "examples": int(M)}
         model = DenseHebbian(N=self.patterns.shape[1], P=P, K=int(K), training=training, **learned)
         return Task(model, self.seed, sample, K if archetypes == "classes" else LEARNED, xi, examples)
 
@@ -264,7 +263,7 @@ def pictures(data: Data, M: int) -> xr.Dataset:
     tasks = [data.task("classes", P, training="supervised", M=M) for P in ORDERS]
     xi = data.class_archetypes[0]
     spins = [xi * retrieve(task)[:, 0] for task in tasks]
-    rows = [xi, tasks[0].examples[0, 0], spins[0][0], *(of_order[2] for of_order in spins)]
+    rows = [xi, np.asarray(tasks[0].examples)[0, 0], spins[0][0], *(of_order[2] for of_order in spins)]
     # 0 at the sites left out.
     images = np.zeros((len(rows), data.sites.size), dtype=np.int8)
     images[:, data.sites] = rows
@@ -276,31 +275,34 @@ def pictures(data: Data, M: int) -> xr.Dataset:
     )
 
 
-STYLES = {"supervised": ("full", "-"), "unsupervised": ("none", "--"), "images": ("full", ""), "random": ("none", "-")}
+FILLS = {"supervised": "full", "unsupervised": "none", "images": "full", "random": "none"}
+LINES = {"supervised": "-", "unsupervised": "--", "random": "-"}
+# The orders often coincide: lower ones are larger and lie below.
+MARKERS = {2: ("o", 7.0, 3.0), 4: ("s", 5.0, 1.8), 6: ("^", 3.5, 0.8)}
 LABELS = {"K": "number of stored patterns $K$", "M": "examples per archetype $M$", "r": "quality of the examples $r$"}
+TITLES = {
+    "storing": "(a) storing $K$ patterns",
+    "examples": f"(b) learning {LEARNED} images, $r = {QUALITY}$",
+    "quality": f"(c) learning {LEARNED} images, $M = {EXAMPLES}$",
+    "classes": "(d) learning the classes from real images",
+}
 
 
 def draw(out: Path) -> Figure:
     """Draw the four experiments of a results file over the predicted first steps, and the images of one class."""
-    figure = plt.figure(figsize=(10, 9.4))
-    upper, lower = figure.subfigures(2, 1, height_ratios=(5, 1))
-    panels = upper.subplots(2, 2, sharey=True).flat
-    titles = {
-        "storing": "storing $K$ patterns",
-        "examples": f"learning {LEARNED} images, $r = {QUALITY}$",
-        "quality": f"learning {LEARNED} images, $M = {EXAMPLES}$",
-        "classes": "learning the classes from real images",
-    }
-    for panel, (name, title) in zip(panels, titles.items(), strict=True):
+    figure = plt.figure(figsize=(10, 9.6))
+    upper, lower = figure.subfigures(2, 1, height_ratios=(5, 1), squeeze=False)[:, 0]
+    for panel, (name, title) in zip(upper.subplots(2, 2, sharey=True).flat, TITLES.items(), strict=True):
         theory = None if name == "classes" else store.read(out, f"theory/{name}")
         draw_experiment(panel, store.read(out, f"comparison/{name}"), theory)
         panel.set_title(title, fontsize="medium")
     shown = store.read(out, "simulation/pictures")
-    for panel, picture in zip(lower.subplots(1, shown.sizes["picture"]), shown["picture"], strict=True):
-        chosen = shown.sel(picture=picture)
-        panel.imshow(chosen["spins"], cmap="gray", vmin=-1, vmax=1)
-        panel.set_title(f"{picture.item()}\n$m = {chosen['m'].item():.2f}$", fontsize="small")
+    for panel, name in zip(lower.subplots(1, shown.sizes["picture"]), shown["picture"].values, strict=True):
+        picture = shown.sel(picture=name)
+        panel.imshow(picture["spins"], cmap="gray", vmin=-1, vmax=1)
+        panel.set_title(f"{name}\n$m = {picture['m'].item():.2f}$", fontsize="small")
         panel.set_axis_off()
+    lower.suptitle("(e) a class archetype; what each order, supervised, makes of the cue", fontsize="medium")
     return figure
 
 
@@ -308,44 +310,39 @@ def draw_experiment(axes: plt.Axes, compared: xr.Dataset, theory: xr.Dataset | N
     """Draw measured ends of the dynamics as points and predicted first steps as lines."""
     (axis,) = {"K", "M", "r"} & set(compared.dims)
     kinds = "training" if "training" in compared.dims else "archetypes"
-    measured = compared if kinds == "archetypes" else compared.isel(archetypes=0)
+    compared = compared.isel(archetypes=0) if kinds == "training" else compared
+    drawn = [str(kind) for kind in compared[kinds].values if kind != "storing"]
     for colour, P in zip(figures.COLOURS, ORDERS, strict=False):
-        for kind in measured[kinds].values:
-            at = measured.sel({"P": P, kinds: kind})
-            if kind == "storing":
-                # Stored once and for all: beside the axis, where the number of examples would be infinite.
-                if axis == "M":
-                    x = float(at["M"][-1]) * 3
-                    axes.errorbar(x, at["final_mean"][0], at["final_error"][0], color=colour, fmt="*", markersize=9)
-                continue
-            fill, line = STYLES[kind]
-            style = {**figures.POINTS, "fillstyle": fill, "color": colour}
-            axes.errorbar(at[axis], at["final_mean"], at["final_error"], **style)
-            if theory is not None and line:
-                predicted = theory.sel({"P": P} | ({} if kinds == "archetypes" else {kinds: kind}))
-                axes.plot(predicted[axis], predicted["m"], color=colour, linestyle=line, linewidth=1)
-    axes.axhline(measured["cue"].item(), color="grey", linestyle=":", linewidth=1)
-    axes.set(
-        xlabel=LABELS[axis], ylabel="magnetisation $m$", ylim=(-0.05, 1.05), xscale="linear" if axis == "r" else "log"
-    )
-    handles = [
-        Line2D([], [], color=colour, label=f"$P = {P}$") for colour, P in zip(figures.COLOURS, ORDERS, strict=False)
-    ]
-    for kind in measured[kinds].values:
-        if kind == "storing":
-            continue
-        fill, line = STYLES[kind]
-        style = {"linestyle": line if theory is not None else "", "fillstyle": fill, "color": "black"}
-        handles.append(Line2D([], [], marker="o", markersize=4, label=kind, linewidth=1, **style))
-    axes.legend(handles=handles, fontsize="small")
+        marker, size, width = MARKERS[P]
+        style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": size, "linestyle": "none"}
+        for kind in drawn:
+            at = compared.sel({"P": P, kinds: kind})
+            axes.errorbar(at[axis], at["final_mean"], at["final_error"], fillstyle=FILLS[kind], **style)
+            if theory is not None and kind in LINES:
+                predicted = theory.sel({"P": P, "training": kind} if kinds == "training" else {"P": P})
+                axes.plot(predicted[axis], predicted["m"], LINES[kind], color=colour, linewidth=width)
+        axes.plot([], [], label=f"$P = {P}$", **style)
+        if axis == "M":
+            # Stored once and for all: beside the numbers of examples.
+            at = compared.sel(P=P, training="storing").isel(M=-1)
+            axes.errorbar(3 * at["M"], at["final_mean"], at["final_error"], **style | {"marker": "*", "markersize": 10})
+    for kind in drawn:
+        line = LINES.get(kind, "") if theory is not None else ""
+        label = f"{kind} (line: first step, theory)" if line else kind
+        axes.plot([], [], "o" + line, color="black", fillstyle=FILLS[kind], markersize=4, linewidth=1, label=label)
+    if axis == "M":
+        axes.plot([], [], "*", color="black", label="storing")
+    axes.axhline(compared["cue"].item(), color="grey", linestyle=":", linewidth=1, label="cue")
+    axes.set(xlabel=LABELS[axis], ylabel="magnetisation $m$", ylim=(-0.05, 1.05))
+    axes.set_xscale("linear" if axis == "r" else "log")
+    axes.legend(fontsize="x-small")
 
 
 def report(name: str, compared: xr.Dataset) -> None:
-    """Print the thresholds of an experiment, one line a network."""
-    for point in product({dim: compared[dim].values for dim in compared["threshold"].dims}):
-        at = compared.sel(point)
-        words = " ".join(f"{dim}={value}" for dim, value in point.items())
-        print(f"{name}: {words}: {at['threshold'].long_name}: {at['threshold']:.3g} +- {at['threshold_error']:.1g}")
+    """Print the thresholds of an experiment that lie on its axis."""
+    table = compared[["threshold", "threshold_error"]].to_dataframe().dropna()
+    if not table.empty:
+        print(f"{name}: {compared['threshold'].long_name}", table.to_string(float_format="{:.3g}".format), sep="\n")
 
 
 def main(

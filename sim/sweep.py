@@ -7,6 +7,7 @@ import multiprocessing
 import os
 from collections.abc import Hashable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
@@ -254,7 +255,13 @@ def _completed(tasks: list[Task], executor: Executor | None, workers: int) -> It
     elif executor is None:
         # Fresh interpreters: a fork would copy the threads' locks of whoever calls us.
         with ProcessPoolExecutor(min(workers, len(tasks)), multiprocessing.get_context("spawn")) as pool:
-            yield from _from_pool(tasks, pool, 2 * workers)
+            try:
+                yield from _from_pool(tasks, pool, 2 * workers)
+            except BrokenProcessPool as error:
+                raise RuntimeError(
+                    "a worker process ended abruptly: out of memory, killed, or started by a script that does not "
+                    "guard its own work by `if __name__ == '__main__':`"
+                ) from error
     else:
         yield from _from_pool(tasks, executor, math.inf)
 

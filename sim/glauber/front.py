@@ -16,7 +16,7 @@ from sim.observables import mean_and_error
 
 DYNAMICS = {"glauber": kernels.GLAUBER, "metropolis": kernels.METROPOLIS, "descent": kernels.DESCENT}
 SCANS = {"ordered": kernels.ORDERED, "random": kernels.RANDOM, "synchronous": kernels.SYNCHRONOUS}
-INITIAL = ("pattern", "random")
+INITIAL = ("pure", "random")
 OVERLAPS = ("retrieved", "all")
 
 # Caches of real numbers are built anew after this many sweeps, before rounding can add up.
@@ -31,7 +31,7 @@ def simulate(
     equilibration: int = 0,
     seed: int,
     task: tuple[int, ...] = (0,),
-    initial: str | ArrayLike = "pattern",
+    initial: str | ArrayLike = "pure",
     corruption: float = 0.0,
     pattern: int = 0,
     replicas: int = 2,
@@ -63,12 +63,12 @@ def simulate(
         Seed of the run.
     task : tuple of int
         Address of this sample within the run, see `sim.random`.
-    initial : {"pattern", "random"} or array_like, shape (N,) or (replicas, N)
+    initial : {"pure", "random"} or array_like, shape (N,) or (replicas, N)
         Initial spins.
     corruption : float
         Fraction of the initial spins, at random sites in each replica, that is reversed.
     pattern : int
-        Pattern that "pattern" starts from and whose overlaps m and n are recorded.
+        Pattern that "pure" starts from and whose overlaps m and n are recorded.
     replicas : int
         Replicas of the same sample with independent dynamics, at least 1.
     dynamics : {"glauber", "metropolis", "descent"}

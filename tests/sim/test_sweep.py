@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import h5py
@@ -98,6 +100,17 @@ def test_what_is_finished_survives_an_error(tmp_path, monkeypatch):
     assert kept.completed.values.tolist() == [[1, 1, 1], [0, 0, 0]]
     assert kept.m.sel(load=0.05).notnull().all()
     assert kept.m.sel(load=0.2).isnull().all()
+
+
+def test_a_script_without_a_guard_is_told_so(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from hebbian import DenseHebbian\nfrom sim import sweep\n"
+        "sweep(DenseHebbian(N=10, P=2, K=1), T=0.1, samples=2, sweeps=1, seed=1, workers=2)\n"
+    )
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "guard its own work by `if __name__ == '__main__':`" in ended.stderr
 
 
 @pytest.mark.parametrize(

@@ -66,8 +66,8 @@ def test_rows_and_fields_agree_spin_for_spin():
 
 def test_initial_states(sample):
     still = {"dynamics": "metropolis", "T": 1e-9, "sweeps": 1, "configurations": True}
-    assert run(sample, initial="pattern", pattern=3, **still).m.values.min() > 0.9
-    quarter = simulate_start(sample, initial="pattern", corruption=0.25)
+    assert run(sample, initial="pure", pattern=3, **still).m.values.min() > 0.9
+    quarter = simulate_start(sample, initial="pure", corruption=0.25)
     np.testing.assert_array_equal((quarter != sample.xi[0]).sum(axis=1), [10, 10])
     assert (quarter[0] != quarter[1]).any()
     given = random.stream(4, (0,), "initial").choice(np.array([-1, 1], dtype=np.int8), (2, 40))
@@ -150,7 +150,7 @@ def test_the_cheaper_algorithm_is_chosen():
         ({"replicas": 0}, ValueError, "replicas = 0"),
         ({"pattern": 20}, ValueError, "mu = 20 .* K = 20"),
         ({"corruption": 1.1}, ValueError, "corruption = 1.1"),
-        ({"initial": "cold"}, ValueError, "'pattern', 'random'"),
+        ({"initial": "cold"}, ValueError, "'pure', 'random'"),
         ({"initial": np.ones(39)}, ValueError, r"initial has shape \(39,\)"),
         ({"initial": np.zeros(40)}, ValueError, "initial has an entry 0"),
         ({"dynamics": "kawasaki"}, ValueError, "'glauber', 'metropolis', 'descent'"),
