@@ -4,9 +4,12 @@ A network is shown a cue, an archetype with a tenth of its sites reversed, and f
 All orders see the same archetypes, examples and cues. Four experiments:
 
 ``storing``: K images are stored as they are. ``examples``, ``quality``: 4 images, as many as every order
-can store, are learned from M examples of quality r. ``classes``: the archetypes are those of the classes, the
-examples real images. The points are where the dynamics ends; the lines predict its first step for
-*random* archetypes (`first_step`), against which the file compares that step as measured on random archetypes.
+can store, are learned from M examples of quality r. ``classes``: the archetypes are those of the
+classes, the examples real images. The points of the figure are where the dynamics ends; the lines predict its
+first step for *random* archetypes (`theory.signal_to_noise`). The file compares them with that step as measured.
+
+The papers (arXiv:2111.12997, 2211.14067, 2212.00606) claim that a higher order stores more and detects weaker
+signals, and needs more data to get there. `docs/validation.md` says how much of that was found.
 """
 
 import itertools
@@ -14,7 +17,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from math import comb
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +27,6 @@ import typer
 import xarray as xr
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy.special import erf
 from tqdm import tqdm
 
 from hebbian import DenseHebbian
@@ -33,6 +34,7 @@ from hebbian.data import binarise, class_archetypes, class_examples, empirical_q
 from runs import command_line, comparison, figures
 from sim import random, simulate, store
 from sim.glauber.front import initial_spins
+from theory import signal_to_noise
 
 ORDERS = (2, 4, 6)
 TRAININGS = ("storing", "supervised", "unsupervised")
@@ -162,36 +164,12 @@ def measure(data: Data, axes: Points, runner: Callable[..., Iterable[NDArray[np.
     return measured.assign_coords(stage=["cue", "step", "final"])
 
 
-def first_step(model: DenseHebbian, m: float) -> float:
-    r"""Predict the magnetisation after one synchronous step at T = 0 from m, for random archetypes.
-
-    .. math::
-        m_1 = {\rm erf}\frac{1}{\sqrt{2k}}, \qquad
-        k = \rho\, a + \frac{(K-1)\, c}{\binom{N-1}{P-1}\, r^2 (rm)^{2(P-1)}}
-
-    supervised: a = 1, :math:`c = R^P`; unsupervised: :math:`c = r^{2P} + (1-r^{2P})/M` and a, the second moment of
-    the elementary symmetric polynomial :math:`e_{P-1}` of one example over its squared mean. For m = 1 and
-    :math:`N \to \infty` at fixed load, k is :math:`\rho + (2\gamma/P)(1+\rho)^P` or
-    :math:`\rho + (2\gamma/P)(1+\rho_P)`, :math:`\rho_P = (1-r^{2P})/(M r^{2P})`. The signal is taken at its mean:
-    with a few poor examples it has no typical value, and the prediction fails.
-    """
-    n, order, r, M = model.N - 1, model.order - 1, model.quality or 1.0, model.examples or 1
-    overlap = r * m
-    if model.training == "unsupervised":
-        shared = [comb(order, j) * comb(n - order, order - j) * overlap ** (-2 * j) for j in range(order + 1)]
-        example, crosstalk = sum(shared) / comb(n, order), r ** (2 * model.order) * (1 - 1 / M) + 1 / M
-    else:
-        example, crosstalk = 1.0, model.R**model.order
-    k = model.rho * example + ((model.K or 1) - 1) * crosstalk / (comb(n, order) * r**2 * overlap ** (2 * order))
-    return float(erf(1 / np.sqrt(2 * k))) if k > 0 else 1.0
-
-
 def predict(data: Data, axes: Points) -> xr.Dataset:
     """Predict the first step on the axes that a random network depends on."""
     axes = {name: axis for name, axis in axes.items() if name not in ("archetypes", "sample")}
     N = data.patterns.shape[1]
     cue = 1 - 2 * round(REVERSED * N) / N
-    values = [first_step(data.task("random", **point).model, cue) for point in product(axes)]
+    values = [signal_to_noise.first_step(data.task("random", **point).model, m=cue) for point in product(axes)]
     return dataset(axes, values, (), "magnetisation after one step, random archetypes")
 
 
@@ -278,7 +256,7 @@ def pictures(data: Data, M: int) -> xr.Dataset:
 FILLS = {"supervised": "full", "unsupervised": "none", "images": "full", "random": "none"}
 LINES = {"supervised": "-", "unsupervised": "--", "random": "-"}
 # The orders often coincide: lower ones are larger and lie below.
-MARKERS = {2: ("o", 7.0, 3.0), 4: ("s", 5.0, 1.8), 6: ("^", 3.5, 0.8)}
+MARKERS = {2: ("o", 7.0, 2.4), 4: ("s", 5.5, 1.6), 6: ("^", 4.5, 0.9)}
 LABELS = {"K": "number of stored patterns $K$", "M": "examples per archetype $M$", "r": "quality of the examples $r$"}
 TITLES = {
     "storing": "(a) storing $K$ patterns",
@@ -302,7 +280,9 @@ def draw(out: Path) -> Figure:
         panel.imshow(picture["spins"], cmap="gray", vmin=-1, vmax=1)
         panel.set_title(f"{name}\n$m = {picture['m'].item():.2f}$", fontsize="small")
         panel.set_axis_off()
-    lower.suptitle("(e) a class archetype; what each order, supervised, makes of the cue", fontsize="medium")
+    lower.suptitle(
+        "(e) the first class, the first sample: what each order, supervised, makes of the cue", fontsize="medium"
+    )
     return figure
 
 
@@ -325,17 +305,22 @@ def draw_experiment(axes: plt.Axes, compared: xr.Dataset, theory: xr.Dataset | N
         if axis == "M":
             # Stored once and for all: beside the numbers of examples.
             at = compared.sel(P=P, training="storing").isel(M=-1)
-            axes.errorbar(3 * at["M"], at["final_mean"], at["final_error"], **style | {"marker": "*", "markersize": 10})
+            axes.errorbar(
+                3 * at["M"], at["final_mean"], at["final_error"], **style | {"marker": "*", "markersize": 2 * size}
+            )
     for kind in drawn:
         line = LINES.get(kind, "") if theory is not None else ""
         label = f"{kind} (line: first step, theory)" if line else kind
         axes.plot([], [], "o" + line, color="black", fillstyle=FILLS[kind], markersize=4, linewidth=1, label=label)
     if axis == "M":
-        axes.plot([], [], "*", color="black", label="storing")
+        axes.plot([], [], "*", color="black", label="storing (no examples)")
     axes.axhline(compared["cue"].item(), color="grey", linestyle=":", linewidth=1, label="cue")
     axes.set(xlabel=LABELS[axis], ylabel="magnetisation $m$", ylim=(-0.05, 1.05))
     axes.set_xscale("linear" if axis == "r" else "log")
-    axes.legend(fontsize="x-small")
+    if theory is None:
+        axes.legend(fontsize="x-small", loc="lower left", ncols=2)
+    else:
+        axes.legend(fontsize="x-small")
 
 
 def report(name: str, compared: xr.Dataset) -> None:
