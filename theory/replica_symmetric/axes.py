@@ -15,6 +15,12 @@ AXES = {
 }
 
 
+def check_model(model: object) -> None:
+    """Raise TypeError unless the model is a DenseHebbian."""
+    if not isinstance(model, DenseHebbian):
+        raise TypeError(f"model = {model!r} is not a DenseHebbian")
+
+
 def load_axis(model: DenseHebbian, load: ArrayLike | None) -> NDArray:
     """Return the loads given, or that of the model; raise if there is neither.
 
@@ -34,8 +40,7 @@ def load_axis(model: DenseHebbian, load: ArrayLike | None) -> NDArray:
     ValueError, TypeError
         If the model is none, or no load or one out of range is given.
     """
-    if not isinstance(model, DenseHebbian):
-        raise TypeError(f"model = {model!r} is not a DenseHebbian")
+    check_model(model)
     if load is None:
         load = model.load
     if load is None:

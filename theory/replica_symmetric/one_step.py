@@ -14,16 +14,14 @@ import math
 from functools import cache
 
 import numpy as np
-from numpy.polynomial import Polynomial
+from numpy.polynomial import Chebyshev, Polynomial
 from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar
-from scipy.special import log_ndtr
 
 from theory.replica_symmetric.quadrature import gaussian_averages
 
 # Below this b = beta sqrt(V) the two sides of the x = 1 equations differ by rounding only.
 _SMALLEST_B = 1e-2
-_LARGEST_B = 8.0
 _LEGENDRE = np.polynomial.legendre.leggauss(40)
 
 
@@ -53,7 +51,9 @@ def transition_temperatures(powers: tuple[float, ...]) -> tuple[float, float]:
         complexity = averages[3] - math.log(2) - b * b / 2 - beta**2 / 2 * (q * V(q) - F(q))
         return 1 / beta, float(complexity)
 
-    grid = np.geomspace(_SMALLEST_B, _LARGEST_B, 400)
+    # The complexity vanishes at b = sqrt(2 P ln 2) or before.
+    largest = 2.0 * math.sqrt(2 * len(powers) * math.log(2))
+    grid = np.geomspace(_SMALLEST_B, largest, 400)
     temperatures = np.array([point(b)[0] for b in grid])
     i = int(np.argmax(temperatures))
     if i == 0:
@@ -61,7 +61,7 @@ def transition_temperatures(powers: tuple[float, ...]) -> tuple[float, float]:
     dynamic = minimize_scalar(
         lambda b: -point(b)[0], bounds=(grid[i - 1], grid[i + 1]), method="bounded", options={"xatol": 1e-9}
     )
-    static = brentq(lambda b: point(b)[1], dynamic.x, _LARGEST_B, xtol=1e-13)
+    static = brentq(lambda b: point(b)[1], dynamic.x, largest, xtol=1e-13)
     return point(static)[0], -float(dynamic.fun)
 
 
@@ -78,15 +78,27 @@ def free_energy(powers: tuple[float, ...], T: float) -> float:
     Returns
     -------
     float
-        In units of the root of the load.
+        In units of the root of the load; to 1e-12.
     """
+    if transition_temperatures(powers)[0] <= T:
+        return -T * math.log(2) - Polynomial(powers).integ()(1) / (2 * T)
+    return float(_interpolant(powers)(T))
+
+
+@cache
+def _interpolant(powers: tuple[float, ...]) -> Chebyshev:
+    # The error is at rounding from degree 20 on (P = 3, 4, 8).
+    static = transition_temperatures(powers)[0]
+    return Chebyshev.interpolate(
+        lambda values: np.array([glass_free_energy(powers, T) for T in values.tolist()]), 24, domain=[0.0, static]
+    )
+
+
+def glass_free_energy(powers: tuple[float, ...], T: float) -> float:
+    """Free energy of the glass at 0 < T < T_K, from its equations; arguments as for `free_energy`."""
     V = Polynomial(powers)
     F = V.integ()
     static = transition_temperatures(powers)[0]
-    if static <= T:
-        return -T * math.log(2) - F(1) / (2 * T)
-    if T == 0:
-        return _ground_state_energy(V(1), V(1) - F(1))
     beta = 1 / T
 
     def overlap(x: float) -> tuple[float, float, float]:
@@ -110,16 +122,6 @@ def free_energy(powers: tuple[float, ...], T: float) -> float:
     x = brentq(derivative, low, high, xtol=1e-12) if low < high else low
     q, log_partition, _ = overlap(x)
     return -T * (beta**2 / 2 * (F(1) - V(q) + (1 - x) * (q * V(q) - F(q))) + log_partition / x)
-
-
-def _ground_state_energy(V: float, theta: float) -> float:
-    def energy(y: float) -> float:
-        k = y * math.sqrt(V)
-        return y * theta / 2 - (math.log(2) + k * k / 2 + float(log_ndtr(k))) / y
-
-    scale = 1 / math.sqrt(V)
-    best = minimize_scalar(lambda y: -energy(y), bounds=(0.01 * scale, 20 * scale), method="bounded", options={"xatol": 1e-10})
-    return -float(best.fun)
 
 
 def _tilted_averages(b: float, x: float) -> tuple[float, float, float]:

@@ -22,10 +22,12 @@ from hebbian import validation
 STEP = 0.26
 _REACH_Y = 17.0
 _REACH_Z = 8.6
+# A field of more standard deviations than this from zero has no weight, above 1e-30, where the spin is not saturated.
+_SATURATED = 37.0
 
 
 def decaying_nodes(step: float) -> NDArray[np.float64]:
-    r"""Nodes y and step times the functions of y that are averaged.
+    r"""Functions of y that are averaged, on the nodes y = 0, step, 2 step, ..., times the step.
 
     Parameters
     ----------
@@ -34,17 +36,18 @@ def decaying_nodes(step: float) -> NDArray[np.float64]:
 
     Returns
     -------
-    ndarray, shape (5, 2 J + 1)
-        Rows: y; then, times the step, tanh y - erf y, sech^2 y, sech^4 y and the entropy ln 2cosh y - y tanh y.
+    ndarray, shape (7, J)
+        Rows: y itself; tanh y - erf y; sech^2 y, y sech^2 y, y^2 sech^2 y; sech^4 y; the entropy ln 2cosh y - y tanh y.
     """
-    count = math.ceil(_REACH_Y / step)
-    y = step * np.arange(-count, count + 1)
-    decay = np.exp(-2 * np.abs(y))
+    y = step * np.arange(math.ceil(_REACH_Y / step))
+    decay = np.exp(-2 * y)
     sech2 = 4 * decay / (1 + decay) ** 2
-    entropy = np.log1p(decay) + 2 * np.abs(y) * decay / (1 + decay)
-    erfc = np.array([math.erfc(value) for value in np.abs(y)])
-    difference = np.sign(y) * (erfc - 2 * decay / (1 + decay))
-    return np.stack([y, step * difference, step * sech2, step * sech2**2, step * entropy])
+    entropy = np.log1p(decay) + 2 * y * decay / (1 + decay)
+    erfc = np.array([math.erfc(value) for value in y])
+    weight = np.full(y.size, step)
+    weight[0] /= 2  # the sums below run over pairs of nodes +-y
+    functions = [erfc - 2 * decay / (1 + decay), sech2, y * sech2, y**2 * sech2, sech2**2, entropy]
+    return np.stack([y, *(weight * values for values in functions)])
 
 
 def normal_nodes(step: float) -> NDArray[np.float64]:
@@ -57,9 +60,9 @@ def normal_nodes(step: float) -> NDArray[np.float64]:
 
     Returns
     -------
-    ndarray, shape (2, 2 J + 1)
+    ndarray, shape (2, 2 J + 1), J even
     """
-    count = math.ceil(_REACH_Z / step)
+    count = 2 * math.ceil(_REACH_Z / step / 2)
     z = step * np.arange(-count, count + 1)
     return np.stack([z, step * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)])
 
@@ -68,71 +71,116 @@ DECAYING = decaying_nodes(STEP)
 NORMAL = normal_nodes(STEP)
 
 
-@njit(cache=True, fastmath={"contract", "reassoc"})
+@njit(cache=True, error_model="numpy")
 def spin_averages(
     a: float, s: float, T: float, decaying: NDArray[np.float64], normal: NDArray[np.float64]
-) -> tuple[float, float, float, float, float, float]:
+) -> tuple[float, float, float, float, float]:
     r"""Averages over z of a spin in the field h = a + s z; s > 0 or T > 0.
+
+    Parameters
+    ----------
+    a, s, T : float
+        Mean and standard deviation of the field, temperature.
+    decaying, normal : ndarray
+        `decaying_nodes` and `normal_nodes`.
 
     Returns
     -------
     tuple of float
         :math:`E\tanh(h/T)`; the susceptibility :math:`C = E\,{\rm sech}^2(h/T)/T`;
-        :math:`E\,{\rm sech}^4(h/T)/T`; :math:`E[\ln 2\cosh(h/T) - (h/T)\tanh(h/T)]/T`; dC/da; d^2C/da^2.
+        :math:`E\,{\rm sech}^4(h/T)/T`; dC/da; d^2C/da^2.
     """
-    magnetisation = chi = chi4 = entropy = slope = curvature = 0.0
+    sign = math.copysign(1.0, a) if a != 0.0 else 0.0
+    a = abs(a)
     if s < T:
-        z, weight = normal
-        for j in range(z.size):
-            y = (a + s * z[j]) / T
-            decay = math.exp(-2.0 * abs(y))
-            tanh = (1.0 - decay) / (1.0 + decay)
-            if y < 0.0:
-                tanh = -tanh
-            sech2 = 4.0 * decay / (1.0 + decay) ** 2
-            magnetisation += weight[j] * tanh
-            chi += weight[j] * sech2
-            chi4 += weight[j] * sech2 * sech2
-            slope -= weight[j] * tanh * sech2
-            entropy += weight[j] * (math.log1p(decay) + 2.0 * abs(y) * decay / (1.0 + decay))
-        return (
-            magnetisation,
-            chi / T,
-            chi4 / T,
-            entropy / T,
-            2.0 * slope / T**2,
-            (4.0 * chi - 6.0 * chi4) / T**3,
-        )
-    y, tanh_erf, sech2, sech4, disorder = decaying
-    middle = y.size // 2
-    first, last = 0, y.size - 1
-    if T > 0.0:
-        # Beyond nine standard deviations the Gaussian is below 1e-17.
-        unit = T * y[middle + 1]
-        first = max(first, middle + math.ceil(max(-1e6, (a - 9.0 * s) / unit)))
-        last = min(last, middle + math.floor(min(1e6, (a + 9.0 * s) / unit)))
-    for j in range(first, last + 1):
-        z = (T * y[j] - a) / s
-        gauss = math.exp(-0.5 * z * z)
-        magnetisation += gauss * tanh_erf[j]
-        weighted = gauss * sech2[j]
-        chi += weighted
-        slope += weighted * z
-        curvature += weighted * (z * z - 1.0)
-        chi4 += gauss * sech4[j]
-        entropy += gauss * disorder[j]
-    density = 1.0 / (math.sqrt(2.0 * math.pi) * s)
+        return _narrow_averages(a, s, T, sign, normal)
+    scaled = a / s
+    if scaled > _SATURATED:
+        return sign, 0.0, 0.0, 0.0, 0.0
+    # Gaussian weights of the nodes +y and -y, relative to that of y = 0, by recursion.
+    kappa = T * decaying[0, 1] / s
+    right = left = 1.0
+    right_ratio = math.exp(kappa * scaled - 0.5 * kappa**2)
+    left_ratio = math.exp(-kappa * scaled - 0.5 * kappa**2)
+    shrink = math.exp(-(kappa**2))
+    odd = sum0 = sum1 = sum2 = fourth = 0.0
+    for j in range(_needed(scaled, kappa, decaying.shape[1])):
+        even_weight, odd_weight = right + left, right - left
+        odd += decaying[1, j] * odd_weight
+        sum0 += decaying[2, j] * even_weight
+        sum1 += decaying[3, j] * odd_weight
+        sum2 += decaying[4, j] * even_weight
+        fourth += decaying[5, j] * even_weight
+        right *= right_ratio
+        left *= left_ratio
+        right_ratio *= shrink
+        left_ratio *= shrink
+    density = math.exp(-0.5 * scaled**2) / (math.sqrt(2.0 * math.pi) * s)
+    slope = (T * sum1 - a * sum0) / s**2
+    curvature = (((T * T * sum2 - 2.0 * a * T * sum1 + a * a * sum0) / s**2) - sum0) / s**2
     return (
-        math.erf(a / math.sqrt(T * T + 2.0 * s * s)) + T * density * magnetisation,
-        density * chi,
-        density * chi4,
-        density * entropy,
-        density * slope / s,
-        density * curvature / s**2,
+        sign * (math.erf(a / math.sqrt(T * T + 2.0 * s * s)) + T * density * odd),
+        density * sum0,
+        density * fourth,
+        sign * density * slope,
+        density * curvature,
     )
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
+def _needed(scaled: float, kappa: float, available: int) -> int:
+    # Beyond nine standard deviations the Gaussian is below 1e-17.
+    return available if (9.0 + scaled) >= kappa * available else int((9.0 + scaled) / kappa) + 1
+
+
+@njit(cache=True, error_model="numpy")
+def _narrow_averages(
+    a: float, s: float, T: float, sign: float, normal: NDArray[np.float64]
+) -> tuple[float, float, float, float, float]:
+    """Return what `spin_averages` does, for a >= 0 and s < T."""
+    # Twice the step serves less than half the width.
+    stride = 2 if 2.5 * s < T else 1
+    decay = math.exp(-2.0 * (a + s * normal[0, 0]) / T)
+    ratio = math.exp(-2.0 * stride * s * (normal[0, 1] - normal[0, 0]) / T)
+    magnetisation = chi = fourth = slope = 0.0
+    for j in range(0, normal.shape[1], stride):
+        inverse = 1.0 / (1.0 + decay)
+        tanh = (1.0 - decay) * inverse
+        sech2 = 4.0 * decay * inverse * inverse
+        weighted = normal[1, j] * sech2
+        magnetisation += normal[1, j] * tanh
+        chi += weighted
+        fourth += weighted * sech2
+        slope -= weighted * tanh
+        decay *= ratio
+    return (
+        sign * stride * magnetisation,
+        stride * chi / T,
+        stride * fourth / T,
+        sign * stride * 2.0 * slope / T**2,
+        stride * (4.0 * chi - 6.0 * fourth) / T**3,
+    )
+
+
+@njit(cache=True, error_model="numpy")
+def spin_entropy(a: float, s: float, T: float, decaying: NDArray[np.float64], normal: NDArray[np.float64]) -> float:
+    r"""Average of :math:`\ln 2\cosh(h/T) - (h/T)\tanh(h/T)` over T, finite at T = 0; arguments of `spin_averages`."""
+    total = 0.0
+    if s < T:
+        for j in range(normal.shape[1]):
+            y = abs(a + s * normal[0, j]) / T
+            decay = math.exp(-2.0 * y)
+            total += normal[1, j] * (math.log1p(decay) + 2.0 * y * decay / (1.0 + decay))
+        return total / T
+    scaled = abs(a) / s
+    kappa = T * decaying[0, 1] / s
+    for j in range(_needed(scaled, kappa, decaying.shape[1])):
+        right, left = kappa * j - scaled, kappa * j + scaled
+        total += decaying[6, j] * (math.exp(-0.5 * right * right) + math.exp(-0.5 * left * left))
+    return total / (math.sqrt(2.0 * math.pi) * s)
+
+
+@njit(cache=True, error_model="numpy")
 def _fill(
     a: NDArray[np.float64],
     s: NDArray[np.float64],
@@ -142,11 +190,12 @@ def _fill(
     out: NDArray[np.float64],
 ) -> None:
     for i in range(a.size):
-        tanh, chi, chi4, entropy, _, _ = spin_averages(a[i], s[i], T[i], decaying, normal)
+        tanh, chi, fourth, _, _ = spin_averages(a[i], s[i], T[i], decaying, normal)
+        entropy = spin_entropy(a[i], s[i], T[i], decaying, normal)
         # Stein's lemma: E[h tanh(h/T)] = a E tanh + s^2 C.
         out[0, i] = tanh
         out[1, i] = 1.0 - T[i] * chi
-        out[2, i] = T[i] * chi4
+        out[2, i] = T[i] * fourth
         out[3, i] = a[i] * tanh + s[i] * s[i] * chi + T[i] * T[i] * entropy
 
 

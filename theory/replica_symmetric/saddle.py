@@ -14,92 +14,17 @@ from numba import njit
 from numpy.typing import NDArray
 
 from theory.replica_symmetric.disorder import Network
-from theory.replica_symmetric.quadrature import DECAYING, NORMAL, spin_averages
+from theory.replica_symmetric.field import ROUNDING, field_averages, field_entropy, noise
 
 TOLERANCE = 1e-11
+# Newton steps that end a search: the next one would be below 1e-16.
+CLOSE = 1e-9
 RETRIEVAL, GLASS, PARAMAGNET = 0, 1, 2
 # Below this value of n (of C's distance from its bound, in the glass) nothing but the zero solution is left.
 _SMALLEST = 1e-9
 
 
-@njit(cache=True)
-def noise(C: float, net: Network) -> tuple[float, float, float]:
-    r"""Return V, its derivative in C along q = 1 - T C, and the noise curvature of the replicon."""
-    q = max(0.0, 1.0 - net.T * C)
-    if net.P == 2:
-        V = slope = curvature = 0.0
-        for k in range(net.modes.shape[1]):
-            mode = net.modes[1, k]
-            part = net.modes[0, k] * mode**2 / (1.0 - mode * C) ** 2
-            V += q * part
-            slope += part * (2.0 * mode * q / (1.0 - mode * C) - net.T)
-            curvature += part
-        return net.load * V, net.load * slope, net.load * curvature
-    V = derivative = 0.0
-    for k in range(net.powers.size - 1, -1, -1):
-        derivative = derivative * q + V
-        V = V * q + net.powers[k]
-    return net.load * V, -net.T * net.load * derivative, net.load * derivative
-
-
-@njit(cache=True)
-def field_averages(
-    A: float, V: float, net: Network
-) -> tuple[float, float, float, float, float, float, float, float, float]:
-    r"""Averages over the field h = A x + sqrt(V) z.
-
-    Returns
-    -------
-    tuple of float
-        m, n, C, E sech^4/T, E[entropy of the spin]/T, dn/dA, dn/dV, dC/dA, dC/dV.
-    """
-    if net.rho >= 0.0:
-        # x = (1 + sqrt(rho) g)/sqrt(1 + rho): one Gaussian field, and n by Stein's lemma.
-        mean, spread = 1.0 / math.sqrt(1.0 + net.rho), net.rho / (1.0 + net.rho)
-        m, C, fourth, entropy, C1, C2 = spin_averages(
-            A * mean, math.sqrt(V + spread * A * A), net.T, DECAYING, NORMAL
-        )
-        m_A = mean * C + C1 * A * spread
-        C_A = mean * C1 + C2 * A * spread
-        n_A = mean * m_A + spread * (C + A * C_A)
-        n_V = 0.5 * (mean * C1 + spread * A * C2)
-        return m, mean * m + spread * A * C, C, fourth, entropy, n_A, n_V, C_A, 0.5 * C2
-    s = math.sqrt(V)
-    stride = _stride(A, s, net)
-    m = n = C = fourth = entropy = n_A = n_V = C_A = C_V = 0.0
-    for i in range(0, net.x.size, stride):
-        x, w = net.x[i], stride * net.weight[i]
-        m_x, C_x, fourth_x, entropy_x, C1, C2 = spin_averages(A * x, s, net.T, DECAYING, NORMAL)
-        m += w * m_x
-        n += w * x * m_x
-        C += w * C_x
-        fourth += w * fourth_x
-        entropy += w * entropy_x
-        n_A += w * x * x * C_x
-        n_V += 0.5 * w * x * C1
-        C_A += w * x * C1
-        C_V += 0.5 * w * C2
-    return m, n, C, fourth, entropy, n_A, n_V, C_A, C_V
-
-
-@njit(cache=True)
-def _stride(A: float, s: float, net: Network) -> int:
-    r"""Every how many lattice points of x need be summed.
-
-    A sum over a lattice converges geometrically (Poisson's formula) once its step is small against the
-    widths of the summand: here that of the binomial law and, by the noise z, s/A.
-    """
-    if net.x.size < 64 or s == 0.0:
-        return 1
-    mean = second = 0.0
-    for i in range(net.x.size):
-        mean += net.weight[i] * net.x[i]
-        second += net.weight[i] * net.x[i] ** 2
-    width = 1.0 / math.sqrt(1.0 / (second - mean * mean) + (A / s) ** 2)
-    return max(1, int(width / (2.4 * (net.x[1] - net.x[0]))))
-
-
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _largest_C(net: Network) -> float:
     largest = 1.0 / net.T if net.T > 0.0 else math.inf
     for k in range(net.modes.shape[1]):
@@ -107,7 +32,7 @@ def _largest_C(net: Network) -> float:
     return largest
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _gap_at_fixed_n(n: float, guess: float, net: Network) -> tuple[float, float, float]:
     """Return N(n) - n, its derivative and C, where C solves its own equation at this n."""
     A, A_n = 0.5 * net.P * n ** (net.P - 1), 0.5 * net.P * (net.P - 1) * n ** (net.P - 2)
@@ -116,7 +41,7 @@ def _gap_at_fixed_n(n: float, guess: float, net: Network) -> tuple[float, float,
     gap, slope = math.nan, math.nan
     for _ in range(200):
         V, V_C, _ = noise(C, net)
-        _, n_new, C_new, _, _, n_A, n_V, C_A, C_V = field_averages(A, V, net)
+        _, n_new, C_new, _, n_A, n_V, C_A, C_V = field_averages(A, V, net)
         if C_new > C:
             low = C
         else:
@@ -126,7 +51,7 @@ def _gap_at_fixed_n(n: float, guess: float, net: Network) -> tuple[float, float,
         # The last step is taken to first order in n as well.
         gap = n_new + n_V * V_C * step - n
         slope = (n_A + n_V * V_C * C_A / denominator) * A_n - 1.0
-        if abs(step) <= 1e-8 * C + 1e-16:
+        if abs(step) <= 1e-7 * C + 1e-16:
             return gap, slope, min(max(C + step, low), high)
         C = C + step if low <= C + step <= high else 0.5 * (low + high)
         if high - low <= 2e-16 * low:
@@ -134,26 +59,27 @@ def _gap_at_fixed_n(n: float, guess: float, net: Network) -> tuple[float, float,
     return gap, slope, C
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _gap_of_glass(x: float, net: Network) -> tuple[float, float, float]:
     """Return the gap of the equation of C at n = 0 and its derivative in x, the distance of C from its bound."""
     C = _largest_C(net) - x
     V, V_C, _ = noise(C, net)
     averages = field_averages(0.0, V, net)
-    return C - averages[2], averages[8] * V_C - 1.0, C
+    return C - averages[2], averages[7] * V_C - 1.0, C
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _gap(x: float, guess: float, net: Network, branch: int) -> tuple[float, float, float]:
     return _gap_of_glass(x, net) if branch == GLASS else _gap_at_fixed_n(x, guess, net)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def largest_root(net: Network, branch: int) -> tuple[float, float]:
-    r"""Find the first zero of the gap below its upper end.
+    r"""Find the first zero of the gap below its upper end, where the gap is negative.
 
-    Newton's method from above, where the gap is negative. If it passes a maximum of the gap without meeting a
-    zero, the maximum is enclosed: a negative one proves that the two solutions of a fold are gone.
+    Downwards by Newton's method where the gap is concave, else by plain iteration: neither passes a zero of an
+    increasing map. A maximum of the gap that is passed is enclosed: if it is negative the two solutions of a fold are
+    gone, and the way goes on (few examples can leave a second fold, of the spins on which all of them agree).
 
     Returns
     -------
@@ -162,47 +88,78 @@ def largest_root(net: Network, branch: int) -> tuple[float, float]:
     """
     high = _largest_C(net) if branch == GLASS else 1.0
     smallest = _SMALLEST * high
-    gap, slope, C = _gap(high, 0.0, net, branch)
-    x, C_high = high, C
-    if gap >= 0.0:
-        return high, C
-    high_gap, high_slope = gap, slope
-    low, low_gap, low_slope, C_low = math.nan, math.nan, math.nan, C
-    for _ in range(300):
-        # Downwards until the gap is positive or its slope is.
-        x = high - high_gap / high_slope
-        if abs(x - high) <= 2e-16 * high:
-            return x, C_high
-        if x < smallest:
-            x = 0.5 * high
-            if x < smallest:
-                return math.nan, math.nan
-        low, C_low = x, C_high
-        low_gap, low_slope, C_low = _gap(x, C_high, net, branch)
-        if low_gap >= 0.0 or low_slope >= 0.0:
-            break
-        high, high_gap, high_slope, C_high = low, low_gap, low_slope, C_low
-    for _ in range(200):
-        # Up the maximum between low and high, unless the gap is positive already.
+    # The map of the glass at P = 2 decreases: plain iteration would pass its only zero.
+    increasing = not (branch == GLASS and net.P == 2)
+    high_gap, high_slope, C_high = _gap(high, 0.0, net, branch)
+    if high_gap >= 0.0:
+        return high, C_high
+    slope_before = -math.inf
+    for _ in range(400):
+        newton = high - high_gap / high_slope
+        if high_slope < 0.0 and abs(newton - high) <= CLOSE * high:
+            return newton, C_high
+        if net.P == 2 and increasing and high < 0.05 and high_slope < 0.0 and abs(newton) < 0.05 * high:
+            # Near the origin a straight line to it: nothing but the zero solution is left.
+            return math.nan, math.nan
+        low = min(high + high_gap, 0.85 * high) if increasing else 0.5 * high
+        if high_slope < 0.0 and newton >= smallest and (high_slope >= slope_before or not increasing):
+            low = max(newton, low) if increasing else newton
+        if low < smallest:
+            return math.nan, math.nan
+        low_gap, low_slope, C_low = _gap(low, C_high, net, branch)
         if low_gap >= 0.0:
-            break
+            return _enclosed_root(low, low_gap, low_slope, C_low, high, net, branch)
+        if high_slope < 0.0 <= low_slope:
+            x, C, upper = _positive_gap(low, low_gap, low_slope, high, high_gap, high_slope, C_high, net, branch)
+            if x > 0.0:
+                gap, slope, C = _gap(x, C, net, branch)
+                return _enclosed_root(x, gap, slope, C, upper, net, branch)
+        slope_before = high_slope
+        high, high_gap, high_slope, C_high = low, low_gap, low_slope, C_low
+    return math.nan, math.nan
+
+
+@njit(cache=True, error_model="numpy")
+def _positive_gap(
+    low: float,
+    low_gap: float,
+    low_slope: float,
+    high: float,
+    high_gap: float,
+    high_slope: float,
+    C: float,
+    net: Network,
+    branch: int,
+) -> tuple[float, float, float]:
+    """Look for a positive gap around the maximum between low and high; return its place, C and a point above it."""
+    for _ in range(200):
+        # Where the tangents of the two ends meet is an upper bound once the gap is concave between them.
         x = (high_gap - low_gap + low_slope * low - high_slope * high) / (low_slope - high_slope)
         bound = low_gap + low_slope * (x - low)
         inside = low < x < high
         if (inside and bound < 0.0 and high - low < 0.03 * high) or high - low < 4e-16 * high:
-            return math.nan, math.nan
+            break
         if not inside:
             x = 0.5 * (low + high)
-        gap, slope, C = _gap(x, C_high, net, branch)
-        if gap >= 0.0 or slope >= 0.0:
-            low, low_gap, low_slope, C_low = x, gap, slope, C
+        gap, slope, C = _gap(x, C, net, branch)
+        if gap >= 0.0:
+            return x, C, high
+        if slope >= 0.0:
+            low, low_gap, low_slope = x, gap, slope
         else:
-            high, high_gap, high_slope, C_high = x, gap, slope, C
-    x, slope, gap, C = low, low_slope, low_gap, C_low
+            high, high_gap, high_slope = x, gap, slope
+    return math.nan, math.nan, math.nan
+
+
+@njit(cache=True, error_model="numpy")
+def _enclosed_root(
+    x: float, gap: float, slope: float, C: float, high: float, net: Network, branch: int
+) -> tuple[float, float]:
+    """Return the zero between x, where the gap is not negative, and high, where it is, and its C."""
+    low = x
     for _ in range(200):
-        # Newton's method inside the bracket.
         step = -gap / slope if slope < 0.0 else math.inf
-        if gap == 0.0 or abs(step) <= 1e-15 * x or high - low <= 4e-16 * high:
+        if gap == 0.0 or abs(step) <= CLOSE * x or high - low <= 4e-16 * high:
             break
         x = x + step if low < x + step < high else 0.5 * (low + high)
         gap, slope, C = _gap(x, C, net, branch)
@@ -213,7 +170,7 @@ def largest_root(net: Network, branch: int) -> tuple[float, float]:
     return x, C
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _polish(n: float, C: float, net: Network) -> tuple[float, float, float]:
     """Return n and C after Newton steps in both, and the residual of the equations."""
     best, best_n, best_C = math.inf, n, C
@@ -225,9 +182,11 @@ def _polish(n: float, C: float, net: Network) -> tuple[float, float, float]:
         if not residual < best:
             break
         best, best_n, best_C = residual, n, C
+        if residual < ROUNDING:
+            break
         A_n = 0.5 * net.P * (net.P - 1) * n ** (net.P - 2)
-        nn, nC = averages[5] * A_n - 1.0, averages[6] * V_C
-        Cn, CC = averages[7] * A_n, averages[8] * V_C - 1.0
+        nn, nC = averages[4] * A_n - 1.0, averages[5] * V_C
+        Cn, CC = averages[6] * A_n, averages[7] * V_C - 1.0
         if n == 0.0:
             C -= gap_C / CC
         else:
@@ -239,7 +198,7 @@ def _polish(n: float, C: float, net: Network) -> tuple[float, float, float]:
     return best_n, best_C, best
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _glass(net: Network) -> float:
     """Return C of the solution with n = 0 and the largest q, 1/T where only q = 0 is left."""
     if net.T == 0.0 and net.P > 2:
@@ -248,19 +207,19 @@ def _glass(net: Network) -> float:
     return C if math.isfinite(C) else _paramagnet(net)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _paramagnet(net: Network) -> float:
     """Return C of the solution with n = 0 that is q = 0 unless the noise has a random field; NaN if there is none."""
-    if net.T == 0.0 or 1.0 / net.T > _largest_C(net):
+    if net.T == 0.0 or _largest_C(net) < 1.0 / net.T:
         return math.nan
     if net.P > 2 and net.powers[0] > 0.0:
         return _gap_at_fixed_n(0.0, 0.999 / net.T, net)[2]
     return 1.0 / net.T
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def solve_point(net: Network, branch: int, out: NDArray[np.float64]) -> None:
-    """Fill out with m, n, C, E sech^4/T, E[entropy of the spin]/T and the residual; NaN where there is no solution."""
+    """Fill out with m, n, C, V, T (1 - replicon), E[entropy of the spin]/T and the residual; NaN without solution."""
     out[:] = math.nan
     n, C = 0.0, math.nan
     if branch == RETRIEVAL:
@@ -273,29 +232,30 @@ def solve_point(net: Network, branch: int, out: NDArray[np.float64]) -> None:
         C = _glass(net)
     elif branch == PARAMAGNET:
         C = _paramagnet(net)
-    if not math.isfinite(C):
+    # At P = 2 noise diverges where C reaches its bound: at T = 1, or by rounding at loads below 1e-20.
+    if not math.isfinite(C) or (net.P == 2 and C >= 1.0 / net.modes[1].max()):
         return
     n, C, residual = _polish(n, C, net)
-    V, _, _ = noise(C, net)
-    m, _, _, fourth, entropy, _, _, _, _ = field_averages(0.5 * net.P * n ** (net.P - 1), V, net)
-    # Rounding leaves a remnant of odd averages.
-    out[:] = m if n > 0.0 else 0.0, n, C, fourth, entropy, residual
+    if net.P == 2 and C >= 1.0 / net.modes[1].max():
+        return
+    V, _, curvature = noise(C, net)
+    A = 0.5 * net.P * n ** (net.P - 1)
+    averages = field_averages(A, V, net)
+    out[:] = averages[0], n, C, V, curvature * averages[3], field_entropy(A, V, net), residual
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def solve_grid(
     net: Network, load: NDArray[np.float64], T: NDArray[np.float64], branch: int, out: NDArray[np.float64]
 ) -> None:
-    """Fill out, of shape (loads, temperatures, 6), with `solve_point` of the network at every load and T."""
+    """Fill out, of shape (loads, temperatures, 7), with `solve_point` of the network at every load and T."""
     for i in range(load.size):
         for j in range(T.size):
-            point = Network(
-                net.P, T[j], load[i], net.powers, net.modes, net.x, net.weight, net.rho, net.diagonal
-            )
+            point = Network(net.P, T[j], load[i], net.powers, net.modes, net.x, net.weight, net.rho, net.diagonal)
             solve_point(point, branch, out[i, j])
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def retrieves(net: Network, load: float, T: float) -> bool:
     """Return whether there is a solution with n > 0 at this load and temperature."""
     point = Network(net.P, T, load, net.powers, net.modes, net.x, net.weight, net.rho, net.diagonal)

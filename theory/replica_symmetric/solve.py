@@ -6,23 +6,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from hebbian import DenseHebbian, validation
 from theory.replica_symmetric import disorder, saddle, thermodynamics
+from theory.replica_symmetric.axes import ENERGY_UNIT, label, load_axis
+from theory.replica_symmetric.field import ROUNDING
 
 BRANCHES = {"retrieval": saddle.RETRIEVAL, "glass": saddle.GLASS, "paramagnet": saddle.PARAMAGNET}
 
-ATTRIBUTES = {
+VARIABLES = {
     "m": ("overlap with the retrieved archetype", "1"),
     "n": ("overlap with the normalised example mean of the retrieved archetype", "1"),
     "q": ("Edwards-Anderson overlap", "1"),
-    "free_energy": ("free energy per spin", "H = -(N/2) sum m^P"),
-    "energy": ("energy per spin", "H = -(N/2) sum m^P"),
+    "free_energy": ("free energy per spin", ENERGY_UNIT),
+    "energy": ("energy per spin", ENERGY_UNIT),
     "entropy": ("entropy per spin", "k_B"),
     "replicon": ("replicon eigenvalue, replica symmetry is stable if positive", "1"),
     "retrieval": ("whether the archetype is retrieved", "1"),
     "converged": ("whether the saddle point was found", "1"),
-    "load": ("load gamma, K = gamma (2/P!) N^(P-1)", "1"),
-    "T": ("temperature, k_B = 1", "H = -(N/2) sum m^P"),
-    "quality": ("quality r of the examples", "1"),
-    "examples": ("examples per archetype M", "1"),
 }
 
 
@@ -61,7 +59,8 @@ def solve(
         M >= 1.
     branch : {"retrieval", "glass", "paramagnet"}
         ``retrieval``: the solution reached from m = q = 1; where it does not exist, the one without retrieval that
-        takes its place (``glass``), with ``retrieval`` False. ``glass``: m = 0 and the largest q, 0 where there is
+        takes its place (``glass``), with ``retrieval`` False (of several retrieval solutions, which few examples can
+        have, the one of largest n). ``glass``: m = 0 and the largest q, 0 where there is
         no other. ``paramagnet``: m = 0 and the smallest q (0, but for the random field of all tuples at odd P);
         it does not exist at T = 0, nor at T <= 1 for P = 2.
     data_noise : {"auto", "binomial", "gaussian"}
@@ -95,15 +94,9 @@ def solve(
     >>> line.m.values.round(5)
     array([[0.98529, 0.98163]])
     """
-    if not isinstance(model, DenseHebbian):
-        raise TypeError(f"model = {model!r} is not a DenseHebbian")
+    loads = load_axis(model, load)
     branch = validation.choice("branch", branch, BRANCHES)
-    if load is None and model.load is None:
-        raise ValueError("load = None and the model has none; allowed: load > 0 here or in the model")
-    axes = {
-        "load": validation.axis("load", model.load if load is None else load, above=0.0),  # type: ignore[arg-type]
-        "T": validation.axis("T", T, minimum=0.0),
-    }
+    axes = {"load": loads, "T": validation.axis("T", T, minimum=0.0)}
     data = _data_axes(quality, examples)
     shape = tuple(values.size for values in data.values())
     fields: dict[str, list[NDArray]] = {}
@@ -119,26 +112,29 @@ def solve(
         coords=data | axes,
         attrs={"P": model.order, "training": model.training, "interaction": model.interaction, "branch": branch},
     )
-    for name, variable in result.variables.items():
-        variable.attrs["long_name"], variable.attrs["units"] = ATTRIBUTES[str(name)]
+    for name, (long_name, units) in VARIABLES.items():
+        result[name].attrs.update(long_name=long_name, units=units)
+    label(result)
     return result
 
 
 def solve_network(
     net: disorder.Network, load: NDArray[np.float64], T: NDArray[np.float64], branch: str
 ) -> dict[str, NDArray]:
-    """Return the variables of `solve`, of shape (loads, temperatures), for one network whose load and T are not used."""
-    raw = np.empty((load.size, T.size, 6))
+    """Return the variables of `solve`, shape (loads, temperatures), for a network; its own load and T are not used."""
+    raw = np.empty((load.size, T.size, 7))
     saddle.solve_grid(net, load, T, BRANCHES[branch], raw)
-    m, n, C, fourth, spin_entropy, residual = np.moveaxis(raw, -1, 0)
+    m, n, C, V, instability, spin_entropy, residual = np.moveaxis(raw, -1, 0)
     loads, temperatures = np.meshgrid(load, T, indexing="ij")
-    converged = residual <= saddle.TOLERANCE
-    q = np.clip(1 - temperatures * C, 0.0, 1.0)
-    u, s = thermodynamics.energy_and_entropy(net, loads, temperatures, n, C, temperatures * spin_entropy)
-    instability = thermodynamics.noise(net, loads, q, C)[1] * fourth
-    with np.errstate(divide="ignore", invalid="ignore"):
+    q = 1 - temperatures * C
+    q = np.where(q < ROUNDING, 0.0, q)
+    # The replicon is -inf at T = 0; the energy of a paramagnet overflows at T below 1e-150.
+    with np.errstate(all="ignore"):
+        u, s = thermodynamics.energy_and_entropy(net, loads, temperatures, n, C, V, temperatures * spin_entropy)
         replicon = np.where(instability == 0, 1.0, 1 - instability / temperatures)
-    fields = {"m": m, "n": n, "q": q, "free_energy": u - temperatures * s, "energy": u, "entropy": s, "replicon": replicon}
+        f = u - temperatures * s
+        converged = (residual <= saddle.TOLERANCE) & np.isfinite(f)
+    fields = {"m": m, "n": n, "q": q, "free_energy": f, "energy": u, "entropy": s, "replicon": replicon}
     fields = {name: np.where(converged, values, np.nan) for name, values in fields.items()}
     return fields | {"retrieval": converged & (n > 0), "converged": converged}
 

@@ -11,7 +11,7 @@ from numba import njit
 from numpy.typing import ArrayLike
 
 from hebbian import DenseHebbian, validation
-from theory.replica_symmetric.axes import line, load_axis
+from theory.replica_symmetric.axes import ENERGY_UNIT, check_model, line, load_axis
 from theory.replica_symmetric.disorder import Network, network
 from theory.replica_symmetric.saddle import retrieves
 
@@ -19,7 +19,7 @@ _SMALLEST_LOAD = 1e-14
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def largest_load(net: Network, T: float) -> float:
     """Return the load at which retrieval ends, NaN if there is none at any load."""
     if not retrieves(net, _SMALLEST_LOAD, T):
@@ -40,7 +40,7 @@ def largest_load(net: Network, T: float) -> float:
     return 0.5 * (low + high)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def best_temperature(net: Network) -> tuple[float, float]:
     """Return the largest critical load of all temperatures, and its temperature."""
     steps = 24
@@ -58,15 +58,15 @@ def best_temperature(net: Network) -> tuple[float, float]:
             best, best_T = load1, T1
         if load2 > best:
             best, best_T = load2, T2
-        # NaN, no retrieval, counts as the smaller.
-        if load1 > load2 or math.isnan(load2):
-            right = T2
-        else:
+        # NaN, no retrieval, is at the higher temperature.
+        if load2 > load1:
             left = T1
+        else:
+            right = T2
     return best, best_T
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def largest_temperature(net: Network, load: float) -> float:
     """Return the highest temperature with retrieval, NaN if there is none at any temperature."""
     # tanh(beta h) < beta h: no retrieval at T >= P/2.
@@ -130,6 +130,7 @@ def critical_load(model: DenseHebbian, T: ArrayLike, *, data_noise: str = "auto"
     >>> print(f"{critical_load(DenseHebbian(N=2, P=2), 0.0).item():.6f}")
     0.137906
     """
+    check_model(model)
     temperatures = validation.axis("T", T, minimum=0.0)
     net = network(model, load=1.0, T=0.0, data_noise=data_noise)
     values = np.array([largest_load(net, temperature) for temperature in temperatures.tolist()])
@@ -178,4 +179,4 @@ def spinodal_temperature(
     loads = load_axis(model, load)
     net = network(model, load=1.0, T=0.0, data_noise=data_noise)
     values = np.array([largest_temperature(net, value) for value in loads.tolist()])
-    return line("spinodal_temperature", "spinodal temperature T_M", "H = -(N/2) sum m^P", values, {"load": loads})
+    return line("spinodal_temperature", "spinodal temperature T_M", ENERGY_UNIT, values, {"load": loads})

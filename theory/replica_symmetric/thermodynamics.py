@@ -1,4 +1,4 @@
-r"""Energy, entropy, free energy and stability of a replica-symmetric solution.
+r"""Energy, entropy and free energy of a replica-symmetric solution.
 
 With n, :math:`C = \beta(1-q)` and V at the saddle point, per spin and for the zero-diagonal (distinct) model,
 
@@ -19,27 +19,17 @@ from theory.replica_symmetric.disorder import Network
 Array = NDArray[np.float64]
 
 
-def noise(net: Network, load: Array, q: Array, C: Array) -> tuple[Array, Array]:
-    r"""Return the noise V and the curvature kappa of the replicon, :math:`1 - \beta^2 \kappa\, E\,{\rm sech}^4(h/T)`.
-
-    For P >= 3, :math:`\kappa = F''(q)`; for P = 2, :math:`\kappa = V/q`.
-    """
-    if net.P == 2:
-        kappa = load * sum(g * l**2 / (1 - l * C) ** 2 for g, l in net.modes.T)
-        return q * kappa, kappa
-    polynomial = np.polynomial.Polynomial(net.powers)
-    return load * polynomial(q), load * polynomial.deriv()(q)
-
-
-def energy_and_entropy(net: Network, load: Array, T: Array, n: Array, C: Array, spin_entropy: Array) -> tuple[Array, Array]:
+def energy_and_entropy(
+    net: Network, load: Array, T: Array, n: Array, C: Array, V: Array, spin_entropy: Array
+) -> tuple[Array, Array]:
     """Return u and s per spin.
 
     Parameters
     ----------
     net : Network
         Its load and temperature are not used.
-    load, T, n, C : ndarray
-        Load, temperature and order parameters, of shapes that broadcast.
+    load, T, n, C, V : ndarray
+        Load, temperature, order parameters and noise, of shapes that broadcast.
     spin_entropy : ndarray
         Average of ln 2cosh(h/T) - (h/T) tanh(h/T).
 
@@ -51,13 +41,11 @@ def energy_and_entropy(net: Network, load: Array, T: Array, n: Array, C: Array, 
     if net.P == 2:
         u = -(n**2) / 2 + load * net.diagonal
         s = spin_entropy.copy()
-        for g, l in net.modes.T:
-            u = u - load / 2 * g * l**2 * (C / (1 - l * C) + q * C / (1 - l * C) ** 2)
-            s = s - load / 2 * g * (np.log1p(-l * C) + l * C / (1 - l * C))
+        for g, mode in net.modes.T:
+            x = mode * C
+            u = u - load / 2 * g * mode * (x / (1 - x) + q * x / (1 - x) ** 2)
+            s = s - load / 2 * g * (np.log1p(-x) + x / (1 - x))
         return u, s
-    V, _ = noise(net, load, q, C)
     # [1 - q^p - p (1-q) q^(p-1)] / (1-q)^2 = sum_k (k+1) q^k, k < p - 1, without cancellation.
-    B = sum(
-        v / (k + 1) * sum((i + 1) * q**i for i in range(k)) for k, v in enumerate(net.powers)
-    )
+    B = sum(v / (k + 1) * sum((i + 1) * q**i for i in range(k)) for k, v in enumerate(net.powers))
     return -(n**net.P) / 2 - load * T * C**2 * B - C * V, spin_entropy - load * C**2 * B / 2

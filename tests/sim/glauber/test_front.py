@@ -52,6 +52,13 @@ def test_a_temperature_does_not_depend_on_its_neighbours(sample):
     np.testing.assert_array_equal(together.sel(T=[0.5]).m, alone.m)
 
 
+def test_temperatures_and_replicas_have_random_numbers_of_their_own(sample):
+    spins = run(sample, T=[0.5, 0.5 + 1e-9], configurations=True).spins
+    assert (spins.isel(T=0) != spins.isel(T=1)).any()
+    same_start = run(sample, T=0.5, configurations=True).spins
+    assert (same_start.isel(replica=0) != same_start.isel(replica=1)).any()
+
+
 def test_long_runs_are_cut_into_chunks_without_a_trace(sample, monkeypatch):
     whole = run(sample, sweeps=50, series=True)
     monkeypatch.setattr("sim.glauber.front._CHUNK", 7)
