@@ -20,15 +20,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "N": 100,
         "load": np.linspace(0.06, 0.48, 8),
         "T": np.linspace(0.1, 1.0, 10),
-        "samples": 6,
+        "samples": 8,
         "sweeps": 150,
     },
     "paper": {
-        "N": 200,
-        "load": np.linspace(0.03, 0.54, 18),
+        "N": 160,
+        "load": np.linspace(0.04, 0.52, 13),
         "T": np.linspace(0.05, 1.1, 22),
-        "samples": 24,
-        "sweeps": 1000,
+        "samples": 12,
+        "sweeps": 400,
     },
 }
 P = 4
@@ -109,10 +109,10 @@ def draw_map(axes: plt.Axes, compared: xr.Dataset, lines: xr.Dataset) -> None:
 
 
 def draw_cuts(axes: plt.Axes, compared: xr.Dataset, cuts: xr.Dataset) -> None:
-    """Draw m against T at a few loads: measured points over the prediction, dashed where it is metastable."""
+    """Draw m against T at a few loads: measured points over the prediction, dashed where retrieval is metastable."""
     for colour, load in zip(figures.COLOURS, cuts["load"].values, strict=False):
         predicted, cut = cuts.sel(load=load), compared.sel(load=load)
-        stable = predicted["T"] <= predicted["T_c"]
+        stable = (predicted["T"] <= predicted["T_c"]) | ~predicted["retrieval"]
         axes.plot(predicted["T"], predicted["m"].where(stable), color=colour)
         axes.plot(predicted["T"], predicted["m"].where(~stable), color=colour, linestyle=(0, (4, 2)), linewidth=1)
         axes.errorbar(cut["T"], cut["m_mean"], cut["m_error"], color=colour, **figures.POINTS)
@@ -122,7 +122,7 @@ def draw_cuts(axes: plt.Axes, compared: xr.Dataset, cuts: xr.Dataset) -> None:
         for colour, load in zip(figures.COLOURS, cuts["load"].values, strict=False)
     ]
     keys.append(Line2D([], [], color="grey", label="theory, stable"))
-    keys.append(Line2D([], [], color="grey", linestyle=(0, (4, 2)), label="theory, metastable"))
+    keys.append(Line2D([], [], color="grey", linestyle=(0, (4, 2)), label="theory, metastable retrieval"))
     axes.legend(handles=keys, fontsize="small", loc="lower left", bbox_to_anchor=(0, 0.05))
 
 
