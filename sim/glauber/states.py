@@ -12,6 +12,9 @@ from sim.glauber import kernels
 
 ALGORITHMS = ("auto", "rows", "fields")
 
+# Couplings are summed over blocks of rows: a copy in double precision of all would fill the memory.
+_BLOCK = 1 << 24
+
 
 def choose(sample: QuenchedSample, algorithm: str, updates: float) -> str:
     """Return "rows" or "fields", the cheaper of the two for `updates` spin updates; the law is the same.
@@ -83,7 +86,7 @@ def _cached_fields(sample: QuenchedSample, replicas: int) -> kernels.CachedField
     validation.memory(f"the coupling matrix of N = {N}", 16.0 * N * N)
     couplings = np.zeros((N, N))
     # Sums of products of integers: exact in double precision below 2^53.
-    step = max(1, (1 << 24) // N)
+    step = max(1, _BLOCK // N)
     for start in range(0, len(sample.rows), step):
         block = sample.rows[start : start + step].astype(np.float64)
         couplings += block.T @ block

@@ -3,7 +3,6 @@ import pytest
 
 from hebbian import DenseHebbian
 from sim import exact, random, simulate
-from sim.glauber import states
 from tests.sim.cases import network
 
 
@@ -133,13 +132,6 @@ def test_exponential_interaction_reports_the_logarithm_of_the_energy():
     result = run(sample, T=1.0, corruption=0.1, sweeps=3)
     assert (result.m == 1).all()
     np.testing.assert_allclose(result.log_energy, 1500, rtol=1e-12)
-
-
-def test_the_cheaper_algorithm_is_chosen():
-    few, many = network("storing", "distinct", 2, 1000, 5), network("storing", "distinct", 2, 1000, 900)
-    assert states.choose(few, "auto", updates=1e4) == "rows"
-    assert states.choose(many, "auto", updates=1e8) == "fields"
-    assert states.choose(many, "rows", updates=1e8) == "rows"
 
 
 @pytest.mark.parametrize(
