@@ -65,6 +65,11 @@ def test_streams_differ_by_every_part_of_the_address():
     assert random.stream(*base).integers(2**63) == draws[0]
 
 
+def test_kernel_keys_differ_by_every_part_of_the_address():
+    addresses = [(1, (2, 3), "dynamics"), (2, (2, 3), "dynamics"), (1, (2, 4), "dynamics"), (1, (2, 3), "initial")]
+    assert len({random.kernel_key(*address) for address in addresses}) == len(addresses)
+
+
 def test_bad_addresses_are_named():
     with pytest.raises(ValueError, match="seed = -1"):
         random.stream(-1, (0,), "patterns")
