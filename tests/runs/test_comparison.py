@@ -13,12 +13,13 @@ def simulated(values, **coordinates):
 
 def test_residuals_pulls_and_chi_square_by_hand():
     simulation = simulated([[1.0, 3.0], [4.0, 8.0]], T=[0.1, 0.2])
-    theory = xr.Dataset({"m": ("T", [1.0, 6.0])}, coords={"T": [0.1, 0.2]})
+    theory = xr.Dataset({"m": ("T", [1.0, 7.0])}, coords={"T": [0.1, 0.2]})
     compared = comparison.compare(simulation, theory, names=["m"])
     np.testing.assert_allclose(compared.m_mean, [2, 6])
     np.testing.assert_allclose(compared.m_error, [1, 2])
-    np.testing.assert_allclose(compared.m_pull, [1, 0])
-    assert compared.m_chi2 == pytest.approx(1)
+    np.testing.assert_allclose(compared.m_residual, [1, -1])
+    np.testing.assert_allclose(compared.m_pull, [1, -0.5])
+    assert compared.m_chi2 == pytest.approx(1.25)
     assert compared.m_points == 2
 
 
