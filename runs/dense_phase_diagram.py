@@ -44,7 +44,7 @@ def compute(preset: dict[str, Any], *, seed: int, out: Path, overwrite: bool = F
     theory = replica_symmetric.solve(model, load=load, T=T)
     chosen = load[np.unique(np.linspace(0, len(load) - 1, CUTS).astype(int))]
     cuts = replica_symmetric.solve(model, load=chosen, T=np.linspace(T[0], T[-1], FINE))
-    lines = transition_lines(model, np.linspace(load[0] / 4, 1.05 * load[-1], FINE))
+    lines = transition_lines(model, np.linspace(load[0] / 4, 1.05 * load[-1], FINE), np.linspace(0, T[-1], FINE))
     # On the cuts' own axis: where each of them changes from stable to metastable.
     cuts["T_c"] = replica_symmetric.critical_temperature(model, load=chosen)
     simulation = sweep(
@@ -64,11 +64,12 @@ def compute(preset: dict[str, Any], *, seed: int, out: Path, overwrite: bool = F
     store.append(out, "comparison", comparison.compare(simulation, theory))
 
 
-def transition_lines(model: DenseHebbian, load: np.ndarray) -> xr.Dataset:
-    """Return the transition temperatures of a model along the load; NaN where a line does not exist."""
+def transition_lines(model: DenseHebbian, load: np.ndarray, T: np.ndarray) -> xr.Dataset:
+    """Return the critical load along T and transition temperatures along the load; NaN where a line does not exist."""
     return xr.Dataset(
         {
-            "T_M": replica_symmetric.spinodal_temperature(model, load=load),
+            # As a function of T: it is reentrant, and T_M would be its upper branch alone.
+            "gamma_c": replica_symmetric.critical_load(model, T=T),
             "T_c": replica_symmetric.critical_temperature(model, load=load),
             "T_g": replica_symmetric.glass_temperature(model, load=load),
             "T_AT": replica_symmetric.almeida_thouless_temperature(model, load=load),
@@ -77,7 +78,7 @@ def transition_lines(model: DenseHebbian, load: np.ndarray) -> xr.Dataset:
 
 
 LINES = {
-    "T_M": ("-", "$T_M$: retrieval disappears"),
+    "gamma_c": ("-", r"$\gamma_c$, $T_M$: retrieval disappears"),
     "T_c": ("--", "$T_c$: retrieval stops being stable"),
     "T_g": (":", "$T_g$: spin glass"),
     "T_AT": ("-.", "$T_{AT}$: replica symmetry unstable below"),
@@ -103,7 +104,8 @@ def draw_map(axes: plt.Axes, compared: xr.Dataset, lines: xr.Dataset) -> None:
     limits = axes.get_xlim(), axes.get_ylim()
     outline = [patheffects.withStroke(linewidth=3.2, foreground="black")]
     for name, (style, label) in LINES.items():
-        axes.plot(lines["load"], lines[name], style, color="white", path_effects=outline, label=label)
+        curve = (lines[name], lines["T"]) if "T" in lines[name].dims else (lines["load"], lines[name])
+        axes.plot(*curve, style, color="white", path_effects=outline, label=label)
     axes.set(xlabel=r"load $\gamma = K\,P!\,/\,(2N^{P-1})$", ylabel="temperature $T$", xlim=limits[0], ylim=limits[1])
     axes.legend(loc="upper right", fontsize="small", labelcolor="white")
 

@@ -127,7 +127,8 @@ def sweep(
     Returns
     -------
     xarray.Dataset
-        The variables of `sim.glauber.simulate` along (axes of the model, T, sample, ...).
+        The variables of `sim.glauber.simulate` along (axes of the model, T, sample, ...), ``K`` along the axes of the
+        model, and ``completed`` along them and the samples.
 
     Raises
     ------
@@ -161,7 +162,7 @@ def sweep(
     if out is not None:
         check_output(out, overwrite=overwrite)
         file = ResultsFile(out, _attributes(model, axes, samples, seed, options), overwrite=overwrite)
-    grid = _Grid(axes, samples, file)
+    grid = _Grid(axes, samples, [task.model.K for task in tasks[::samples]], file)
     try:
         with tqdm(total=len(tasks), disable=None if progress else True, unit="task") as bar:
             for task, result in _completed(tasks, executor, workers):
@@ -176,10 +177,13 @@ def sweep(
 class _Grid:
     """The dataset of all samples, in memory and in the file, filled a task at a time."""
 
-    def __init__(self, axes: dict[str, NDArray[Any]], samples: int, file: ResultsFile | None) -> None:
+    def __init__(
+        self, axes: dict[str, NDArray[Any]], samples: int, K: list[int | None], file: ResultsFile | None
+    ) -> None:
         self._coordinates = {name: (name, values, _label(name)) for name, values in axes.items()}
         self._coordinates["sample"] = ("sample", np.arange(samples), _label("sample"))
         self._outer = tuple(axes)
+        self._K = np.array(K, dtype=np.int64).reshape([len(values) for values in axes.values()])
         self._file = file
         self.dataset = xr.Dataset()
 
@@ -211,6 +215,8 @@ class _Grid:
             fill = np.nan if variable.dtype.kind == "f" else 0
             variables[str(name)] = (dims, np.full(shape, fill, dtype=variable.dtype), variable.attrs)
         flags = np.zeros([sizes[name] for name in self._coordinates], dtype=np.int8)
+        if "K" not in sizes:
+            variables["K"] = (self._outer, self._K, _label("K"))
         variables["completed"] = (tuple(self._coordinates), flags, _label("completed"))
         return xr.Dataset(variables, coords=dict(result.coords) | self._coordinates)
 

@@ -92,12 +92,17 @@ class CachedFields(NamedTuple):
     constant: float  # energy of the diagonal
 
 
+@njit
+def multiply(rows, spins, out):
+    """Fill `out` with the scalar product of the spins with each row, a site at a time: rows are (site, row)."""
+    out[:] = 0
+    for i in range(spins.size):
+        for k in range(out.size):
+            out[k] += spins[i] * rows[i, k]
+
+
 def sign_rows_rebuild(state, sigma, r):
-    S = state.S[r]
-    S[:] = 0
-    for i in range(sigma.shape[1]):
-        for k in range(S.size):
-            S[k] += sigma[r, i] * state.rows[i, k]
+    multiply(state.rows, sigma[r], state.S[r])
     sign_rows_tabulate(state, r)
 
 
@@ -185,11 +190,7 @@ def symmetric_rows_energy(state, sigma, r):
 
 
 def power_rows_rebuild(state, sigma, r):
-    S = state.S[r]
-    S[:] = 0.0
-    for i in range(sigma.shape[1]):
-        for k in range(S.size):
-            S[k] += sigma[r, i] * state.rows[i, k]
+    multiply(state.rows, sigma[r], state.S[r])
 
 
 def power_rows_flip_energy(state, sigma, r, i):
@@ -225,11 +226,7 @@ def power_rows_energy(state, sigma, r):
 
 
 def exponent_rows_rebuild(state, sigma, r):
-    S = state.S[r]
-    S[:] = 0
-    for i in range(sigma.shape[1]):
-        for k in range(S.size):
-            S[k] += sigma[r, i] * state.rows[i, k]
+    multiply(state.rows, sigma[r], state.S[r])
     exponent_rows_weigh(state, r)
 
 
@@ -263,11 +260,7 @@ def exponent_rows_energy(state, sigma, r):
 
 
 def cached_fields_rebuild(state, sigma, r):
-    fields = state.fields[r]
-    fields[:] = 0
-    for i in range(sigma.shape[1]):
-        for j in range(fields.size):
-            fields[j] += sigma[r, i] * state.couplings[i, j]
+    multiply(state.couplings, sigma[r], state.fields[r])
 
 
 def cached_fields_flip_energy(state, sigma, r, i):
@@ -478,10 +471,7 @@ def run(
             record[t, 0, r], record[t, 1, r] = m / N, n / N
             record[t, 2, r], record[t, 3, r] = energy(state, sigma, r), accepted / N
             if products.size:
-                products[:] = 0
-                for i in range(N):
-                    for k in range(products.size):
-                        products[k] += sigma[r, i] * xi[i, k]
+                multiply(xi, sigma[r], products)
                 sums[r] += products
             if configurations.size:
                 configurations[t, r] = sigma[r]
@@ -500,11 +490,8 @@ def run(
         record[t], overlaps[t] = record[done - 1], overlaps[done - 1]
         if products.size:
             for r in range(replicas):
-                for k in range(products.size):
-                    total = 0
-                    for i in range(N):
-                        total += sigma[r, i] * xi[i, k]
-                    sums[r, k] += total
+                multiply(xi, sigma[r], products)
+                sums[r] += products
         if configurations.size:
             configurations[t] = configurations[done - 1]
     return done

@@ -40,6 +40,8 @@ def test_every_cell_of_the_grid_is_the_simulation_it_says():
     assert result.m.dims == ("load", "T", "sample", "replica")
     assert result.q.dims == ("load", "T", "sample", "pair")
     assert (result.completed == 1).all()
+    assert result.K.dims == ("load",)
+    assert result.K.values.tolist() == [MODEL.replace(load=load).K for load in GRID["load"]]
     model = MODEL.replace(load=0.2)
     address = (30, 3, random.float_bits(0.2), random.float_bits(0.0), 0, 2)
     sample = model.quench(rng=random.stream(5, address, "patterns"))
@@ -51,6 +53,11 @@ def test_a_cell_does_not_depend_on_the_rest_of_the_grid():
     whole = sweep(MODEL, **GRID, **RUN)
     part = sweep(MODEL, load=0.2, T=0.8, **RUN | {"samples": 1})
     xr.testing.assert_equal(whole.sel(load=[0.2], T=[0.8], sample=[0]), part)
+
+
+def test_number_of_patterns_as_an_axis_or_without_axes():
+    assert sweep(MODEL, K=[2, 5], T=0.5, **RUN).K.dims == ("K",)
+    assert sweep(MODEL.replace(K=7), T=0.5, **RUN).K == 7
 
 
 def test_file_is_the_same_with_one_worker_two_or_an_executor(tmp_path):
