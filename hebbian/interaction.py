@@ -5,6 +5,7 @@ For a row of +-1 entries everything the Hamiltonian needs is the integer
 elementary symmetric polynomials of :math:`y_i = \eta_i \sigma_i`.
 """
 
+import functools
 import itertools
 import math
 
@@ -82,8 +83,8 @@ def tuple_sum(y: NDArray[np.floating], P: int, interaction: str) -> float:
     -------
     float
     """
-    sites = range(len(y))
     if interaction == "distinct":
         # The P! orders of a tuple have one product.
-        return math.factorial(P) * math.fsum(math.prod(y[list(chosen)]) for chosen in itertools.combinations(sites, P))
-    return math.fsum(math.prod(y[list(chosen)]) for chosen in itertools.product(sites, repeat=P))
+        return math.factorial(P) * math.fsum(math.prod(chosen) for chosen in itertools.combinations(y, P))
+    products = functools.reduce(np.multiply.outer, [y] * P)
+    return math.fsum(products.ravel())

@@ -4,7 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.glauber import kernels, states
-from tests.sim.cases import NETWORKS, network, random_spins
+from tests.sim.cases import NETWORKS, TRAININGS, network, random_spins
+
+ALL_ORDERS = [(training, kind, P) for training in TRAININGS for kind in ("distinct", "all") for P in range(2, 7)]
+ALL_ORDERS += [(training, "exponential", None) for training in TRAININGS]
 
 
 def costs(sample, sigma, algorithm="rows"):
@@ -15,7 +18,7 @@ def costs(sample, sigma, algorithm="rows"):
     return energies * unit, state, spins
 
 
-@pytest.mark.parametrize(("training", "interaction", "P"), [*NETWORKS, ("supervised", "distinct", 6)])
+@pytest.mark.parametrize(("training", "interaction", "P"), ALL_ORDERS)
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), N=st.integers(6, 9), K=st.integers(1, 3))
 def test_flip_energies_equal_the_literal_sum(training, interaction, P, seed, N, K):
