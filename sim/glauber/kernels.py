@@ -89,7 +89,7 @@ class CachedFields(NamedTuple):
     couplings: NDArray[Any]  # (N, N), zero diagonal, symmetric
     fields: NDArray[Any]  # (replicas, N)
     prefactor: float
-    constant: float  # energy of the diagonal
+    diagonal: float  # sum of the diagonal, if it belongs to the energy
 
 
 @njit
@@ -275,10 +275,10 @@ def cached_fields_flip(state, sigma, r, i):
 
 
 def cached_fields_energy(state, sigma, r):
-    total = 0.0
+    total = state.diagonal
     for i in range(sigma.shape[1]):
         total += sigma[r, i] * state.fields[r, i]
-    return state.constant - state.prefactor * total
+    return -state.prefactor * total
 
 
 def unit_one(state, r):

@@ -14,6 +14,9 @@ ALGORITHMS = ("auto", "rows", "fields")
 
 # Couplings are summed over blocks of rows: a copy in double precision of all would fill the memory.
 _BLOCK = 1 << 24
+# Couplings of more spins (1 GiB while they are made) are kept on demand only. Not what is free: a choice
+# that depends on the machine would be no part of the description of a run.
+_LARGEST_N = 8192
 
 
 def choose(sample: QuenchedSample, algorithm: str, updates: float) -> str:
@@ -24,7 +27,8 @@ def choose(sample: QuenchedSample, algorithm: str, updates: float) -> str:
     sample : QuenchedSample
         Network.
     algorithm : {"auto", "rows", "fields"}
-        "fields" keeps the N x N couplings and exists for P = 2 only.
+        "fields" keeps the N x N couplings and exists for P = 2 only, where both give the same bits
+        as long as sums of products of integers stay below 2^53.
     updates : float
         Spin updates to come, over all sweeps, replicas and temperatures.
 
@@ -43,8 +47,7 @@ def choose(sample: QuenchedSample, algorithm: str, updates: float) -> str:
     # ten), a term of the coupling matrix, and the fixed part of an update.
     by_rows = updates * (0.15 * L + 0.1 * 0.6 * L)
     by_fields = updates * 0.1 * 0.2 * N + 0.04 * float(N) * N * L
-    fits = validation.available_memory() / 4 > 16.0 * N * N
-    return "fields" if fits and by_fields < by_rows else "rows"
+    return "fields" if N <= _LARGEST_N and by_fields < by_rows else "rows"
 
 
 def make(sample: QuenchedSample, algorithm: str, replicas: int) -> Any:
@@ -97,5 +100,5 @@ def _cached_fields(sample: QuenchedSample, replicas: int) -> kernels.CachedField
     if largest < 2**31:
         couplings = couplings.astype(np.int32)
     fields = np.zeros((replicas, N), dtype=np.int64 if largest < 2**31 else np.float64)
-    constant = -sample.prefactor * float(diagonal) if sample.model.interaction == "all" else 0.0
-    return kernels.CachedFields(couplings, fields, sample.prefactor, constant)
+    kept = float(diagonal) if sample.model.interaction == "all" else 0.0
+    return kernels.CachedFields(couplings, fields, sample.prefactor, kept)

@@ -64,10 +64,14 @@ def test_long_runs_are_cut_into_chunks_without_a_trace(sample, monkeypatch):
     np.testing.assert_array_equal(whole.energy_series, run(sample, sweeps=50, series=True).energy_series)
 
 
-def test_rows_and_fields_agree_spin_for_spin():
-    sample = network("storing", "distinct", 2, 60, 5)
-    by_rows, by_fields = (run(sample, algorithm=a, configurations=True) for a in ("rows", "fields"))
+@pytest.mark.parametrize("training", ["storing", "supervised", "unsupervised"])
+@pytest.mark.parametrize("interaction", ["distinct", "all"])
+def test_rows_and_fields_agree_to_the_last_bit(training, interaction):
+    sample = network(training, interaction, 2, 60, 5)
+    options = {"configurations": True, "series": True, "sweeps": 200}
+    by_rows, by_fields = (run(sample, algorithm=algorithm, **options) for algorithm in ("rows", "fields"))
     np.testing.assert_array_equal(by_rows.spins, by_fields.spins)
+    np.testing.assert_array_equal(by_rows.energy_series, by_fields.energy_series)
 
 
 def test_initial_states(sample):
