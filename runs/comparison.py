@@ -19,7 +19,13 @@ def sample_statistics(simulation: xr.Dataset, name: str) -> tuple[xr.DataArray, 
     return values.mean("sample"), values.std("sample", ddof=1) / np.sqrt(count)
 
 
-def compare(simulation: xr.Dataset, theory: xr.Dataset, names: Iterable[str] = ("m", "n", "q")) -> xr.Dataset:
+def compare(
+    simulation: xr.Dataset,
+    theory: xr.Dataset,
+    names: Iterable[str] = ("m", "n", "q"),
+    *,
+    where: xr.DataArray | bool = True,
+) -> xr.Dataset:
     r"""Residuals and pulls of measured order parameters on the grid both share.
 
     Parameters
@@ -30,6 +36,8 @@ def compare(simulation: xr.Dataset, theory: xr.Dataset, names: Iterable[str] = (
         Predictions on the same coordinates.
     names : iterable of str
         Order parameters to compare.
+    where : xarray.DataArray of bool
+        Points at which the theory claims to describe what was measured: only they have pulls.
 
     Returns
     -------
@@ -43,7 +51,7 @@ def compare(simulation: xr.Dataset, theory: xr.Dataset, names: Iterable[str] = (
     for name in names:
         mean, error = sample_statistics(simulation, name)
         residual = mean - theory[name]
-        pull = (residual / error).where(error > 0)
+        pull = (residual / error).where((error > 0) & where)
         compared[f"{name}_mean"] = mean.assign_attrs(long_name=f"{name}, mean over samples", units="1")
         compared[f"{name}_error"] = error.assign_attrs(long_name=f"standard error of {name}", units="1")
         compared[f"{name}_residual"] = residual.assign_attrs(long_name=f"{name}, measured - predicted", units="1")

@@ -31,6 +31,15 @@ def test_a_point_that_cannot_be_compared_has_no_pull():
     assert compared.m_points == 0
 
 
+def test_points_outside_the_theory_have_residuals_but_no_pulls():
+    simulation = simulated([[1.0, 3.0], [4.0, 8.0]], T=[0.1, 0.2])
+    theory = xr.Dataset({"m": ("T", [1.0, 7.0])}, coords={"T": [0.1, 0.2]})
+    compared = comparison.compare(simulation, theory, names=["m"], where=theory["T"] < 0.15)
+    np.testing.assert_allclose(compared.m_residual, [1, -1])
+    assert compared.m_pull.isnull().values.tolist() == [False, True]
+    assert compared.m_chi2 == pytest.approx(1)
+
+
 def test_replicas_of_a_sample_count_as_one():
     values = np.array([[1.0, 5.0], [2.0, 2.0], [3.0, 5.0]])
     simulation = xr.Dataset({"m": (("sample", "replica"), values)})
