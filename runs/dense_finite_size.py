@@ -1,4 +1,4 @@
-"""Finite systems against the thermodynamic limit: m at fixed (load, T), extrapolated in 1/N to the theory."""
+"""Finite systems against the thermodynamic limit: m and energy at fixed (load, T), extrapolated in 1/N."""
 
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "sweeps": 200,
     },
 }
-VARIABLE = "m"
+QUANTITIES = ("m", "energy")
 
 
 def compute(
@@ -100,19 +100,23 @@ def compute(
 
 
 def compare(simulation: xr.Dataset, theory: xr.Dataset) -> xr.Dataset:
-    """Extrapolate the measured magnetisation in 1/N and take its pull from the prediction."""
-    mean, _ = comparison.sample_statistics(simulation, VARIABLE)
-    error = comparison.pooled_error(simulation, VARIABLE)
-    fit = comparison.extrapolate(mean, error)
-    fit["pull"] = (fit["limit"] - theory[VARIABLE]) / fit["limit_error"]
-    fit["pull"].attrs.update(long_name="extrapolated minus predicted m, over its error", units="1")
-    return fit.assign(mean=mean, error=error)
+    """Extrapolate measured magnetisation and energy in 1/N and take their pulls from the prediction."""
+    fits = []
+    for name in QUANTITIES:
+        mean, _ = comparison.sample_statistics(simulation, name)
+        error = comparison.pooled_error(simulation, name)
+        fit = comparison.extrapolate(mean, error)
+        fit["pull"] = (fit["limit"] - theory[name]) / fit["limit_error"]
+        fits.append(fit.assign(mean=mean, error=error))
+    compared = xr.concat(fits, dim=xr.DataArray(list(QUANTITIES), dims="quantity", name="quantity"))
+    compared["pull"].attrs.update(long_name="extrapolated minus predicted value, over its error", units="1")
+    return compared
 
 
-def pulls(out: Path) -> NDArray[np.float64]:
-    """Return the pulls of all points of a results file."""
-    names = store.groups(out, "comparison")
-    return np.concatenate([store.read(out, f"comparison/{name}")["pull"].values.ravel() for name in names])
+def pulls(out: Path, quantity: str) -> NDArray[np.float64]:
+    """Return the pulls of all points of a results file, for one quantity."""
+    cases = [store.read(out, f"comparison/{name}") for name in store.groups(out, "comparison")]
+    return np.concatenate([case["pull"].sel(quantity=quantity).values.ravel() for case in cases])
 
 
 def draw(out: Path) -> Figure:
@@ -122,7 +126,8 @@ def draw(out: Path) -> Figure:
     rows = -(-len(names) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(10, 0.6 + 2.6 * rows), squeeze=False)
     for panel, name in zip(axes.flat, names, strict=False):
-        draw_case(panel, store.read(out, f"theory/{name}"), store.read(out, f"comparison/{name}"))
+        fit = store.read(out, f"comparison/{name}").sel(quantity="m")
+        draw_case(panel, store.read(out, f"theory/{name}"), fit)
         P, training = name[1:].split("-")
         panel.set_title(f"$P = {P}$, {training}", fontsize="medium")
     for panel in axes[-1]:
@@ -169,11 +174,12 @@ def main(
     overwrite: command_line.OverwriteOption = False,
     workers: command_line.WorkersOption = command_line.CORES,
 ) -> None:
-    """Extrapolate measured magnetisations to infinite size; P = 2, 3, 4, three trainings, three temperatures each."""
+    """Extrapolate magnetisation and energy to infinite size; P = 2, 3, 4, three trainings, three temperatures each."""
     compute(PRESETS[preset], seed=seed, out=out, overwrite=overwrite, workers=workers)
-    values = pulls(out)
-    within = np.count_nonzero(abs(values) < 3)
-    print(f"{within} of {values.size} points within 3 sigma; chi-square {np.sum(values**2):.1f}")
+    for quantity in QUANTITIES:
+        values = pulls(out, quantity)
+        within = np.count_nonzero(abs(values) < 3)
+        print(f"{quantity}: {within} of {values.size} points within 3 sigma, chi-square {np.sum(values**2):.1f}")
     print(*figures.save(draw(out), out), sep="\n")
 
 
