@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
-def integer(name: str, value: object, *, minimum: int) -> int:
-    """Return `value` as an int, or raise unless it is an integer of at least `minimum`."""
+def integer(name: str, value: object, *, minimum: int, maximum: int | None = None) -> int:
+    """Return `value` as an int, or raise unless it is an integer from `minimum` to `maximum`."""
+    allowed = f"integers >= {minimum}" if maximum is None else f"integers from {minimum} to {maximum}"
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} = {value!r} is not an integer; allowed: integers >= {minimum}")
-    if value < minimum:
-        raise ValueError(f"{name} = {value} is out of range; allowed: integers >= {minimum}")
+        raise TypeError(f"{name} = {value!r} is not an integer; allowed: {allowed}")
+    if value < minimum or (maximum is not None and value > maximum):
+        raise ValueError(f"{name} = {value} is out of range; allowed: {allowed}")
     return int(value)
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from hebbian import validation
+from sim import random
 
 
 class Preset(StrEnum):
@@ -27,7 +28,6 @@ OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace an e
 WorkersOption = Annotated[int, typer.Option(help="Worker processes, at least 1.", show_default="cores")]
 
 CORES = os.cpu_count() or 1
-MINIMA = {"seed": 0, "workers": 1}
 
 
 def application(main: Callable[..., None]) -> typer.Typer:
@@ -36,8 +36,8 @@ def application(main: Callable[..., None]) -> typer.Typer:
     @functools.wraps(main)
     def command(*arguments: Any, **options: Any) -> None:
         try:
-            for name, minimum in MINIMA.items():
-                validation.integer(name, options.get(name, minimum), minimum=minimum)
+            validation.integer("seed", options.get("seed", 0), minimum=0, maximum=random.LARGEST_SEED)
+            validation.integer("workers", options.get("workers", 1), minimum=1)
             main(*arguments, **options)
         except (OSError, ValueError, TypeError, MemoryError) as error:
             print(f"error: {error}", file=sys.stderr)

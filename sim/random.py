@@ -14,6 +14,9 @@ from hebbian import validation
 # Numbers are part of the results: a purpose keeps its number for ever.
 PURPOSES = {"patterns": 0, "initial": 1, "dynamics": 2}
 
+# A seed is kept in the results file as an unsigned number of 64 bits.
+LARGEST_SEED = 2**64 - 1
+
 _MULTIPLIER_0, _MULTIPLIER_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _WEYL_0, _WEYL_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _LOW = np.uint64(0xFFFFFFFF)
@@ -26,7 +29,7 @@ def stream(seed: int, task: tuple[int, ...], purpose: str, replica: int = 0) -> 
     Parameters
     ----------
     seed : int
-        Seed of the whole run, >= 0.
+        Seed of the whole run, 0 to 2^64 - 1.
     task : tuple of int
         Address of the quenched sample, entries >= 0.
     purpose : {"patterns", "initial", "dynamics"}
@@ -61,7 +64,7 @@ def float_bits(value: float) -> int:
 def _sequence(seed: int, task: tuple[int, ...], purpose: str, replica: int) -> np.random.SeedSequence:
     address = [validation.integer("every entry of task: task", part, minimum=0) for part in task]
     return np.random.SeedSequence(
-        validation.integer("seed", seed, minimum=0),
+        validation.integer("seed", seed, minimum=0, maximum=LARGEST_SEED),
         spawn_key=(PURPOSES[purpose], validation.integer("replica", replica, minimum=0), *address),
     )
 

@@ -104,7 +104,7 @@ def sweep(
     sweeps : int
         Sweeps measured.
     seed : int
-        Seed of the whole run, >= 0.
+        Seed of the whole run, 0 to 2^64 - 1.
     equilibration : int, optional
         Sweeps discarded before; by default half as many as are measured.
     archetypes : array_like, shape (K, N), optional
@@ -139,7 +139,7 @@ def sweep(
     temperatures = validation.axis("T", T, minimum=0.0)
     samples = validation.integer("samples", samples, minimum=1)
     workers = validation.integer("workers", workers, minimum=1)
-    seed = validation.integer("seed", seed, minimum=0)
+    seed = validation.integer("seed", seed, minimum=0, maximum=random.LARGEST_SEED)
     sweeps = validation.integer("sweeps", sweeps, minimum=1)
     options |= {"T": temperatures, "sweeps": sweeps}
     options["equilibration"] = sweeps // 2 if equilibration is None else equilibration

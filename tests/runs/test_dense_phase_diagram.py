@@ -21,7 +21,7 @@ def test_measurement_and_theory_share_their_grid(results):
     for axis in ("load", "T"):
         np.testing.assert_array_equal(theory[axis], simulation[axis])
     assert (simulation.completed == 1).all()
-    with xr.open_datatree(results, engine="h5netcdf") as tree:
+    with xr.open_datatree(results) as tree:
         assert {"simulation", "theory", "comparison"} <= set(tree.children)
 
 

@@ -29,7 +29,7 @@ def path(tmp_path, dataset):
 
 def test_round_trip_by_our_reader_by_xarray_and_by_h5py(path, dataset):
     xr.testing.assert_identical(store.read(path, "simulation").drop_attrs(), dataset.drop_attrs())
-    with xr.open_datatree(path, engine="h5netcdf") as tree:
+    with xr.open_datatree(path) as tree:
         assert tree["simulation"]["m"].attrs["units"] == "1"
         assert tree["simulation"].attrs["P"] == 4
         assert tree.attrs["seed"] == 3

@@ -139,6 +139,7 @@ def test_a_script_without_a_guard_is_told_so(tmp_path):
         ({"sweeps": 0}, ValueError, "sweeps = 0"),
         ({"workers": 0}, ValueError, "workers = 0"),
         ({"seed": -3}, ValueError, "seed = -3"),
+        ({"seed": 2**64}, ValueError, "integers from 0 to 18446744073709551615"),
         ({"temperature": 3}, TypeError, "temperature is not an option"),
         ({"dynamics": "none"}, ValueError, "dynamics = 'none'"),
         ({"archetypes": np.zeros((3, 30)), "load": None, "K": 3}, ValueError, "archetypes has an entry 0"),
