@@ -15,9 +15,10 @@ def integer(name: str, value: object, *, minimum: int, maximum: int | None = Non
     allowed = f"integers >= {minimum}" if maximum is None else f"integers from {minimum} to {maximum}"
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} = {value!r} is not an integer; allowed: {allowed}")
-    if value < minimum or (maximum is not None and value > maximum):
-        raise ValueError(f"{name} = {value} is out of range; allowed: {allowed}")
-    return int(value)
+    number = int(value)
+    if number < minimum or (maximum is not None and number > maximum):
+        raise ValueError(f"{name} = {number} is out of range; allowed: {allowed}")
+    return number
 
 
 def real(
