@@ -19,7 +19,7 @@ def moment(degree, q, variance=1.0):
 
 @pytest.mark.parametrize(
     ("P", "expected"),
-    # ../shared/theory.md, section 5: 1 + 2q^2; 9q + 6q^3; 9 + 72q^2 + 24q^4, times a (P/2)^2, a = 2/P!.
+    # 1 + 2q^2; 9q + 6q^3; 9 + 72q^2 + 24q^4, times a (P/2)^2, a = 2/P!.
     [(3, [1, 0, 2]), (4, [0, 9, 0, 6]), (5, [9, 0, 72, 0, 24])],
 )
 def test_noise_of_all_tuples(P, expected):

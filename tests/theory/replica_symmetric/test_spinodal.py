@@ -37,7 +37,7 @@ def test_capacity_of_the_hopfield_model_at_zero_temperature():
     root, delta = largest(root_of_load, 1e-4, 0.2)
     alpha_c = critical_load(storing(2), 0.0).item()
     assert alpha_c == pytest.approx(root**2, abs=1e-11)
-    # ../shared/numbers.md, section 1; also 0.137906 in arXiv:2403.01907, 0.137905 in cond-mat/9404036.
+    # Reference solution of the equations of AGS 1987; 0.137906 in arXiv:2403.01907, 0.137905 in cond-mat/9404036.
     assert alpha_c == pytest.approx(0.137905566, abs=6e-10)
     assert delta == pytest.approx(0.0162914, abs=1e-6)
     m = replica_symmetric.solve(storing(2), load=alpha_c * (1 - 1e-12), T=0.0).m.item()
@@ -46,7 +46,7 @@ def test_capacity_of_the_hopfield_model_at_zero_temperature():
 
 @pytest.mark.parametrize("alpha", [0.01, 0.05, 0.1, 0.137])
 def test_zero_temperature_order_two_solves_the_closed_equations(alpha):
-    # ../shared/theory.md, section 6: erf y = y (sqrt(2 alpha) + (2/sqrt pi) exp(-y^2)), m = erf y, the largest root.
+    # erf y = y (sqrt(2 alpha) + (2/sqrt pi) exp(-y^2)), m = erf y, the largest root.
     def gap(y):
         return math.erf(y) - y * (math.sqrt(2 * alpha) + 2 / math.sqrt(math.pi) * math.exp(-(y**2)))
 
@@ -57,7 +57,7 @@ def test_zero_temperature_order_two_solves_the_closed_equations(alpha):
 
 @pytest.mark.parametrize(
     ("P", "gamma_c", "m_c", "per_power"),
-    # ../shared/numbers.md, section 2, T = 0, and K/N^(P-1).
+    # Reference solution, Gardner 1987, T = 0, and K/N^(P-1).
     [
         (3, 0.378286, 0.838482, 0.126095),
         (4, 0.395720, 0.917922, 0.032977),
@@ -80,13 +80,13 @@ def test_capacity_of_dense_networks_at_zero_temperature(P, gamma_c, m_c, per_pow
 
 @pytest.mark.parametrize(("P", "per_power"), [(3, 0.084064), (4, 0.013191), (5, 0.0016455), (6, 0.0001669)])
 def test_capacity_of_all_tuples(P, per_power):
-    # ../shared/numbers.md, section 2: K/N^(P-1), all indices.
+    # Reference solution, Gardner 1987: K/N^(P-1), all indices.
     value = critical_load(storing(P, "all"), 0.0).item() * 2 / math.factorial(P)
     assert value == pytest.approx(per_power, rel=5e-4 if P == 6 else 4e-5)
 
 
 def test_capacity_of_the_hopfield_model_grows_at_first_with_temperature():
-    # ../shared/numbers.md, section 1: RS reentrance.
+    # Reference solution, AGS 1987: RS reentrance.
     T = [0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.10]
     expected = [0.13802, 0.13810, 0.13818, 0.13816, 0.13803, 0.13779, 0.13700, 0.13505]
     assert critical_load(storing(2), T).values == pytest.approx(expected, abs=6e-6)
@@ -94,7 +94,7 @@ def test_capacity_of_the_hopfield_model_grows_at_first_with_temperature():
 
 @pytest.mark.parametrize(
     ("P", "expected"),
-    # ../shared/numbers.md, section 2: T = .1, .2, .3, .4, .5, .6, .8.
+    # Reference solution, Gardner 1987: T = .1, .2, .3, .4, .5, .6, .8.
     [
         (3, [0.4062, 0.4298, 0.4486, 0.4614, 0.4630, 0.4238, 0.1429]),
         (4, [0.4174, 0.4353, 0.4493, 0.4583, 0.4591, 0.4383, 0.2732]),
@@ -135,7 +135,7 @@ def test_the_fold_is_that_of_an_independent_parametrisation():
 
 
 def test_spinodal_temperatures_of_the_hopfield_model():
-    # ../shared/numbers.md, section 1.
+    # Reference solution, AGS 1987.
     alpha = [0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.10, 0.12, 0.13, 0.135]
     T = [0.8600, 0.8010, 0.7165, 0.6504, 0.5936, 0.5423, 0.4945, 0.4046, 0.3154, 0.2151, 0.1489, 0.1006]
     m = [0.492, 0.579, 0.678, 0.740, 0.785, 0.821, 0.850, 0.894, 0.926, 0.949, 0.958, 0.963]
@@ -150,7 +150,7 @@ def test_spinodal_temperatures_of_the_hopfield_model():
 
 @pytest.mark.parametrize(("P", "T"), [(2, 1.0), (3, 0.8739), (4, 0.9916), (6, 1.2682)])
 def test_spinodal_temperature_at_vanishing_load(P, T):
-    # ../shared/numbers.md, section 2: T_M(0); P = 2: 1, approached as 1 - 1.95 sqrt(alpha).
+    # Reference solution, Gardner 1987: T_M(0); P = 2: 1, approached as 1 - 1.95 sqrt(alpha).
     value = spinodal_temperature(storing(P), 1e-10).item()
     assert value == pytest.approx(T, abs=6e-5)
 
@@ -167,7 +167,7 @@ def test_where_there_is_no_retrieval_the_lines_are_nan():
 
 @pytest.mark.parametrize(
     ("r", "M", "supervised", "unsupervised"),
-    # ../shared/numbers.md, section 3: gamma_c at T = .02, P = 4; with the Gaussian law of the examples.
+    # Reference solution, 2211.14067 and 2212.00606: gamma_c at T = .02, P = 4; with the Gaussian law of the examples.
     [
         (0.8, 10, 0.3122, 0.2598),
         (0.8, 50, 0.3792, 0.3608),
@@ -189,7 +189,7 @@ def test_capacity_of_learning_from_examples(r, M, supervised, unsupervised):
 
 
 def test_capacity_of_learning_at_its_limits():
-    # numbers.md, section 3: (r, M) = (1, 1): .4003, storing.
+    # Reference solution, 2211.14067 and 2212.00606: (r, M) = (1, 1): .4003, storing.
     perfect = DenseHebbian(N=9, P=4, training="supervised", quality=1.0, examples=1)
     assert critical_load(perfect, 0.02).item() == pytest.approx(0.4003, abs=6e-5)
     assert critical_load(perfect, 0.02).item() == critical_load(storing(4), 0.02).item()
@@ -204,7 +204,7 @@ def test_capacity_of_learning_at_its_limits():
 
 @pytest.mark.parametrize(
     ("P", "gamma", "m"),
-    [(3, 0.4646, 0.645), (4, 0.4602, 0.816), (6, 0.5292, 0.915)],  # ../shared/numbers.md, section 2
+    [(3, 0.4646, 0.645), (4, 0.4602, 0.816), (6, 0.5292, 0.915)],  # Reference solution, Gardner 1987
 )
 def test_spinodals_on_the_nishimori_line(P, gamma, m):
     value = brentq(lambda T: critical_load(storing(P), T).item() - T, 0.3, 0.7, xtol=1e-12)
