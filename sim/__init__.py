@@ -1,6 +1,6 @@
 """What a simulation measures: Monte Carlo engines, sweeps and the results file."""
 
-from sim.glauber import simulate
+from sim.glauber import flip_energies, simulate
 from sim.sweep import sweep
 
-__all__ = ["simulate", "sweep"]
+__all__ = ["flip_energies", "simulate", "sweep"]

@@ -145,6 +145,38 @@ def simulate(
     return describe(dataset)
 
 
+def flip_energies(sample: QuenchedSample, sigma: ArrayLike, *, algorithm: str = "rows") -> NDArray[np.float64]:
+    r"""Energy that each single spin flip costs, as the engine computes it.
+
+    Parameters
+    ----------
+    sample : QuenchedSample
+        Network.
+    sigma : array_like, shape (N,)
+        Spins -1 and +1.
+    algorithm : {"auto", "rows", "fields"}
+        How fields are computed, see `sim.glauber.states.choose`.
+
+    Returns
+    -------
+    ndarray, shape (N,)
+        :math:`H(\sigma_1 \dots -\sigma_i \dots \sigma_N) - H(\sigma) = 2 \sigma_i h_i` of every site; a configuration
+        is a fixed point of the dynamics at T = 0 if none is negative. Infinite where the exponential
+        interaction exceeds 1.8e308.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If sigma has another shape or other entries, or the algorithm is impossible for this network.
+    """
+    spins = validation.signs("sigma", sigma, (sample.model.N,))[None].copy()
+    state = states.make(sample, states.choose(sample, algorithm, sample.model.N), 1)
+    kernels.build(state, spins)
+    costs, unit = kernels.flip_energies(state, spins, 0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.where(costs == 0, 0.0, costs * unit)
+
+
 def check_options(options: Mapping[str, Any]) -> NDArray[np.float64]:
     """Raise unless all arguments of `simulate` in `options` are in range; return the temperatures."""
     keywords = inspect.signature(simulate).parameters

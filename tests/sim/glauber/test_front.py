@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hebbian import DenseHebbian
-from sim import exact, random, simulate
+from sim import exact, flip_energies, random, simulate
 from tests.sim.cases import network
 
 
@@ -103,6 +103,7 @@ def test_descent_lowers_the_energy_to_a_fixed_point(sample, scan):
     final = result.spins.values[0, -1, 0]
     neighbours = np.where(np.eye(40, dtype=bool), -final, final)
     assert min(map(sample.energy, neighbours)) >= sample.energy(final) - 1e-12
+    assert flip_energies(sample, final).min() >= 0
 
 
 def test_zero_temperature_is_the_limit_of_low_temperature(sample):

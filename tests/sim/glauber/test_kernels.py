@@ -3,19 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sim import flip_energies
 from sim.glauber import kernels, states
 from tests.sim.cases import NETWORKS, TRAININGS, network, random_spins
 
 ALL_ORDERS = [(training, kind, P) for training in TRAININGS for kind in ("distinct", "all") for P in range(2, 7)]
 ALL_ORDERS += [(training, "exponential", None) for training in TRAININGS]
-
-
-def costs(sample, sigma, algorithm="rows"):
-    """Flip energies by the engine, with the caches they come from."""
-    state, spins = states.make(sample, algorithm, 1), sigma[None].copy()
-    kernels.build(state, spins)
-    energies, unit = kernels.flip_energies(state, spins, 0)
-    return energies * unit, state, spins
 
 
 @pytest.mark.parametrize(("training", "interaction", "P"), ALL_ORDERS)
@@ -30,24 +23,24 @@ def test_flip_energies_equal_the_literal_sum(training, interaction, P, seed, N, 
     # Relative to the energies that are subtracted: their difference may vanish.
     scale = max(abs(before), abs(expected), 1e-3)
     for algorithm in ("rows", "fields") if P == 2 else ("rows",):
-        assert costs(sample, sigma, algorithm)[0][i] == pytest.approx(expected, abs=1e-10 * scale)
+        assert flip_energies(sample, sigma, algorithm=algorithm)[i] == pytest.approx(expected, abs=1e-10 * scale)
 
 
 @pytest.mark.parametrize(("training", "interaction", "P"), NETWORKS)
 def test_caches_after_many_flips_equal_caches_built_anew(training, interaction, P):
     sample, sigma = network(training, interaction, P, 30, 20), random_spins(30, 1)
     for algorithm in ("rows", "fields") if P == 2 else ("rows",):
-        _, state, spins = costs(sample, sigma, algorithm)
+        state, spins = states.make(sample, algorithm, 1), sigma[None].copy()
+        kernels.build(state, spins)
         record, none = np.zeros((50, 4, 1)), np.zeros((50, 0))
         probes, xi = np.zeros((2, 30)), np.zeros((0, 0), np.int8)
         key = np.array([1, 2], dtype=np.uint32)
         # At infinite temperature about half of the 1500 updates are flips.
         arguments = (0.0, kernels.GLAUBER, kernels.RANDOM, 0, np.uint32(0), key, probes, record, none)
         kernels.run(state, spins, *arguments, xi, np.zeros((1, 0), np.int64), np.zeros((0, 1, 30), np.int8))
-        updated, _ = kernels.flip_energies(state, spins, 0)
+        updated, unit = kernels.flip_energies(state, spins, 0)
         energy = kernels_energy(sample, spins)
-        rebuilt, fresh, _ = costs(sample, spins[0], algorithm)
-        unit = kernels.flip_energies(fresh, spins, 0)[1]
+        rebuilt = flip_energies(sample, spins[0], algorithm=algorithm)
         np.testing.assert_allclose(updated * unit, rebuilt, rtol=1e-9, atol=1e-9 * np.abs(rebuilt).max())
         assert record[-1, 2, 0] == pytest.approx(energy, rel=1e-10)
 
@@ -62,7 +55,7 @@ def kernels_energy(sample, spins):
 def test_sign_rows_are_exact_integers(training):
     # Both algorithms at P = 2 sum integers: the same fields to the last bit, hence the same trajectories.
     sample, sigma = network(training, "distinct", 2, 25, 10), random_spins(25, 3)
-    by_rows, by_fields = costs(sample, sigma)[0], costs(sample, sigma, "fields")[0]
+    by_rows, by_fields = (flip_energies(sample, sigma, algorithm=name) for name in ("rows", "fields"))
     quantum = 4 * sample.prefactor
     np.testing.assert_array_equal(np.round(by_rows / quantum), np.round(by_fields / quantum))
     np.testing.assert_allclose(by_rows, by_fields, rtol=1e-14, atol=1e-14)
@@ -76,6 +69,7 @@ def test_exponential_interaction_at_large_N():
     relative, unit = kernels.flip_energies(state, spins, 0)
     np.testing.assert_allclose(relative, 1 - np.exp(-2), rtol=1e-12)
     assert np.isinf(unit)
+    assert np.all(flip_energies(sample, spins[0]) == np.inf)
 
 
 @pytest.mark.parametrize(
