@@ -11,17 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 from hebbian import validation
 from hebbian.data.idx import read_idx
 
-__all__ = [
-    "SOURCES",
-    "Images",
-    "binarise",
-    "class_archetypes",
-    "class_examples",
-    "empirical_quality",
-    "load_images",
-    "read_idx",
-]
-
 _EMNIST = ("balanced", "byclass", "bymerge", "digits", "letters", "mnist")
 SOURCES = ("digits", "mnist", "fashion-mnist", *(f"emnist-{name}" for name in _EMNIST))
 SPLITS = ("all", "train", "test")

@@ -20,6 +20,21 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 @njit(cache=True, error_model="numpy")
+def _end_of_retrieval(net: Network, low: float, high: float, other: float, along_load: bool) -> float:
+    """Bisect between a load, or else a temperature, with retrieval (low) and one without (high), the other fixed."""
+    # Loads may be of any size; temperatures are of order one, or end at zero.
+    while high - low > (1e-15 * high if along_load else 1e-15):
+        middle = 0.5 * (low + high)
+        if middle <= low or middle >= high:
+            break
+        if retrieves(net, middle, other) if along_load else retrieves(net, other, middle):
+            low = middle
+        else:
+            high = middle
+    return 0.5 * (low + high)
+
+
+@njit(cache=True, error_model="numpy")
 def largest_load(net: Network, T: float) -> float:
     """Return the load at which retrieval ends, NaN if there is none at any load."""
     if not retrieves(net, _SMALLEST_LOAD, T):
@@ -29,15 +44,7 @@ def largest_load(net: Network, T: float) -> float:
         low, high = high, 2.0 * high
         if high > 1e9:
             return math.nan
-    while high - low > 1e-15 * high:
-        middle = 0.5 * (low + high)
-        if middle <= low or middle >= high:
-            break
-        if retrieves(net, middle, T):
-            low = middle
-        else:
-            high = middle
-    return 0.5 * (low + high)
+    return _end_of_retrieval(net, low, high, T, True)
 
 
 @njit(cache=True, error_model="numpy")
@@ -84,15 +91,7 @@ def largest_temperature(net: Network, load: float) -> float:
         if best <= load:
             return math.nan
         high = low + 0.5 * net.P / steps
-    while high - low > 1e-15:
-        middle = 0.5 * (low + high)
-        if middle <= low or middle >= high:
-            break
-        if retrieves(net, load, middle):
-            low = middle
-        else:
-            high = middle
-    return 0.5 * (low + high)
+    return _end_of_retrieval(net, low, high, load, False)
 
 
 def critical_load(model: DenseHebbian, T: ArrayLike, *, data_noise: str = "auto") -> xr.DataArray:

@@ -3,22 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
-from hebbian import DenseHebbian
+from tests.theory.replica_symmetric.cases import CASES, build
 from theory.replica_symmetric import field, saddle
-from theory.replica_symmetric.disorder import network
-
-CASES = [
-    (P, interaction, training)
-    for P, interaction, training in itertools.product(
-        (2, 3, 4, 7), ("distinct", "all"), ("storing", "supervised", "unsupervised")
-    )
-]
-
-
-def build(P, interaction, training, load, T, data_noise="auto", r=0.7, M=20):
-    data = {} if training == "storing" else {"quality": r, "examples": M}
-    model = DenseHebbian(N=9, P=P, interaction=interaction, training=training, **data)
-    return network(model, load=load, T=T, data_noise=data_noise)
 
 
 def iterate(net):
