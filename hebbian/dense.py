@@ -160,14 +160,13 @@ class DenseHebbian:
         return type(self)(**(fields | changes))
 
     def memory(self) -> float:
-        """Bytes that one quenched sample and its simulation occupy, to within some ten per cent."""
-        K = self._counted()
-        archetypes = float(K) * self.N
+        """Bytes of the arrays of one quenched sample; its simulation adds those of `sim.glauber.states.memory`."""
+        archetypes = float(self._counted()) * self.N
         if self.training == "storing":
-            return archetypes + 48.0 * K
+            return archetypes
         if self.training == "supervised":
-            return archetypes * (1 + np.min_scalar_type(-(self.examples or 1) - 1).itemsize) + 80.0 * K
-        return archetypes * (1 + (self.examples or 1)) + 48.0 * K * (self.examples or 1)
+            return archetypes * (1 + np.min_scalar_type(-(self.examples or 1) - 1).itemsize)
+        return archetypes * (1 + (self.examples or 1))
 
     def quench(
         self,

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from hebbian import DenseHebbian, validation
 from sim import random
-from sim.glauber import front
+from sim.glauber import front, states
 from sim.store import ResultsFile, check_output, to_json
 
 LABELS = {
@@ -152,7 +152,8 @@ def sweep(
         axes[name] = axes[name].astype(np.int64)
     images = None if archetypes is None else np.asarray(archetypes)
     tasks = list(_tasks(model, axes, samples, seed, options, images))
-    needed = max(task.model.memory() for task in tasks)
+    replicas = options.get("replicas", front.REPLICAS)
+    needed = max(task.model.memory() + states.memory(task.model, replicas) for task in tasks)
     # Unpickled tasks wait in line; their samples exist in the workers only.
     validation.memory(f"{workers} worker(s) with a sample each", workers * needed)
     if images is not None:

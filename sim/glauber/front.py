@@ -18,6 +18,7 @@ DYNAMICS = {"glauber": kernels.GLAUBER, "metropolis": kernels.METROPOLIS, "desce
 SCANS = {"ordered": kernels.ORDERED, "random": kernels.RANDOM, "synchronous": kernels.SYNCHRONOUS}
 INITIAL = ("pure", "random")
 OVERLAPS = ("retrieved", "all")
+REPLICAS = 2
 
 # Caches of real numbers are built anew after this many sweeps, before rounding can add up.
 _CHUNK = 1000
@@ -34,7 +35,7 @@ def simulate(
     initial: str | ArrayLike = "pure",
     corruption: float = 0.0,
     pattern: int = 0,
-    replicas: int = 2,
+    replicas: int = REPLICAS,
     dynamics: str = "glauber",
     scan: str = "ordered",
     overlaps: str = "retrieved",

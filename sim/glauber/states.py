@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hebbian import QuenchedSample, validation
+from hebbian import DenseHebbian, QuenchedSample, validation
 from hebbian.interaction import sign_polynomial
 from sim.glauber import kernels
 
@@ -43,21 +43,38 @@ def choose(sample: QuenchedSample, algorithm: str, updates: float) -> str:
     if algorithm != "auto" or sample.model.P != 2:
         return "rows" if algorithm == "auto" else algorithm
     L, N = sample.rows.shape
-    # Nanoseconds on one core: a term of a field, a term of a flip (about one update in
-    # ten), a term of the coupling matrix, and the fixed part of an update.
+    # Nanoseconds on one core: a term of a field, a term of a flip (about one update in ten), and a term
+    # of the coupling matrix.
     by_rows = updates * (0.15 * L + 0.1 * 0.6 * L)
     by_fields = updates * 0.1 * 0.2 * N + 0.04 * float(N) * N * L
     return "fields" if N <= _LARGEST_N and by_fields < by_rows else "rows"
 
 
+def memory(model: DenseHebbian, replicas: int) -> float:
+    """Bytes that the rows' caches of `replicas` replicas of a model occupy; cached fields are checked when made."""
+    L = float(model.K or 0) * ((model.examples or 1) if model.training == "unsupervised" else 1)
+    if model.P is None:
+        return 16 * L * replicas
+    if model.training != "supervised" or model.examples == 1:
+        return 12 * L * replicas
+    return 8 * L * replicas * (model.P + 1 if model.interaction == "distinct" else 1)
+
+
 def make(sample: QuenchedSample, algorithm: str, replicas: int) -> Any:
-    """Return the state of `replicas` replicas; its caches are filled by `kernels.build`."""
+    """Return the state of `replicas` replicas; its caches are filled by `kernels.build`.
+
+    Raises
+    ------
+    MemoryError
+        If it does not fit, with the estimate.
+    """
+    if algorithm == "fields":
+        return _cached_fields(sample, replicas)
+    validation.memory(f"the state of {replicas} replica(s) of {sample.model}", memory(sample.model, replicas))
     L, N = sample.rows.shape
     S: NDArray[Any]
     P, distinct = sample.model.P, sample.model.interaction == "distinct"
     rows = np.ascontiguousarray(sample.rows.T)
-    if algorithm == "fields":
-        return _cached_fields(sample, replicas)
     if P is None:
         largest = int(np.abs(rows).max())
         drop = -np.expm1(-2 * sample.scale * np.arange(-largest, largest + 1))

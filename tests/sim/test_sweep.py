@@ -133,6 +133,7 @@ def test_a_script_without_a_guard_is_told_so(tmp_path):
         ({"N": [20.5]}, ValueError, "non-integer"),
         ({"N": [2]}, ValueError, "N = 2 .* >= P"),
         ({"N": 30000, "load": 0.1}, MemoryError, "GiB"),
+        ({"replicas": 10**9}, MemoryError, "GiB"),
         ({"K": [3], "load": 0.1}, ValueError, "give one of the two"),
         ({"quality": 0.5}, ValueError, "no meaning for training='storing'"),
         ({"samples": 0}, ValueError, "samples = 0"),

@@ -47,3 +47,20 @@ def test_large_couplings_are_kept_in_double_precision():
     state = states.make(sample, "fields", 1)
     assert state.couplings.dtype == state.fields.dtype == np.float64
     assert np.abs(state.couplings).max() >= 40_000**2
+
+
+@pytest.mark.parametrize(("training", "interaction", "P"), NETWORKS)
+def test_memory_is_that_of_the_caches(training, interaction, P):
+    # Caches grow with replicas and rows; tables and scratch do not.
+    sample = network(training, interaction, P, 12, 4000)
+    sizes = [
+        sum(array.nbytes for array in states.make(sample, "rows", n) if isinstance(array, np.ndarray)) for n in (1, 6)
+    ]
+    assert states.memory(sample.model, 5) == pytest.approx(sizes[1] - sizes[0], rel=0.01)
+
+
+def test_too_many_replicas_are_refused_with_the_estimate(monkeypatch):
+    sample = network("storing", "distinct", 3, 12, 4000)
+    monkeypatch.setattr("hebbian.validation.available_memory", lambda: 1e6)
+    with pytest.raises(MemoryError, match="the state of 1000 replica"):
+        states.make(sample, "rows", 1000)
