@@ -91,7 +91,7 @@ def dense(training: str, K: int, **data: Any) -> None:
     ours = timing.best(sweeper(sample, T, "rows", 5)) / 5
     print(f"P = 4 distinct, N = 160, K = {K}, T = 0.3, {training}, sequential heat bath")
     print(f"  engine                {terms / ours:10.3g} pattern terms a second")
-    if sample.has_sign_rows:
+    if sample.model.has_sign_rows:
         plain = timing.best(numpy_rows(sample, T), 2)
         limit = read_bandwidth(sample.rows.T)
         print(f"  NumPy loop            {terms / plain:10.3g} pattern terms a second   {plain / ours:6.1f} x NumPy")

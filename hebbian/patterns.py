@@ -72,7 +72,8 @@ def diluted_archetypes(K: int, N: int, dilution: float, *, rng: np.random.Genera
     """
     dilution = validation.real("dilution", dilution, minimum=0.0, below=1.0)
     patterns = archetypes(K, N, rng=rng).T
-    for sites in _blocks(N, K):
+    # Without blanks no number is drawn: what follows in the stream is that of the undiluted network.
+    for sites in _blocks(N, K) if dilution else ():
         patterns[sites][rng.random((len(patterns[sites]), K), dtype=np.float32) < dilution] = 0
     return patterns.T
 

@@ -13,7 +13,7 @@ from hebbian import validation
 from hebbian.interaction import elementary_symmetric, sign_polynomial, tuple_sum
 
 if TYPE_CHECKING:
-    from hebbian.dense import DenseHebbian
+    from hebbian.network import HebbianNetwork
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,16 +29,16 @@ class QuenchedSample:
 
     Parameters
     ----------
-    model : DenseHebbian
+    model : HebbianNetwork
         What was sampled.
     xi : ndarray of int8, shape (K, N)
-        Archetypes.
+        Archetypes; 0 where blank.
     rows : ndarray of integers, shape (L, N)
         storing: the archetypes; supervised: sums of the M examples; unsupervised: all examples,
         those of pattern mu in rows mu M .. (mu + 1) M - 1. Times `scale` they have unit variance.
     """
 
-    model: DenseHebbian
+    model: HebbianNetwork
     xi: NDArray[np.int8]
     rows: NDArray[np.signedinteger]
 
@@ -60,11 +60,6 @@ class QuenchedSample:
         if self.model.P is None:
             return self.weight
         return self.weight * self.scale**self.model.P / (2 * float(self.model.N) ** (self.model.P - 1))
-
-    @property
-    def has_sign_rows(self) -> bool:
-        """Whether all entries of the rows are -1 or +1."""
-        return self.model.training != "supervised" or self.model.examples == 1
 
     def learned(self, mu: int) -> NDArray[np.float64]:
         r"""Normalised example mean :math:`\hat\eta^\mu` of one pattern, shape (N,); the archetype when storing.
@@ -105,7 +100,7 @@ class QuenchedSample:
         if self.model.interaction == "all":
             products = self._products(self.rows, sigma).astype(np.float64)
             return -self.prefactor * float(np.sum(products**self.model.P))
-        if self.has_sign_rows:
+        if self.model.has_sign_rows:
             values, counts = np.unique(self._products(self.rows, sigma), return_counts=True)
             total = counts @ sign_polynomial(values, self.model.N, self.model.P, "distinct")
             return -self.prefactor * float(total)

@@ -69,17 +69,18 @@ def axis(name: str, values: ArrayLike, *, above: float = -math.inf, minimum: flo
     return array
 
 
-def signs(name: str, values: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.int8]:
-    """Return `values` as int8, or raise unless it has the given shape and only entries -1 and +1."""
+def signs(name: str, values: ArrayLike, shape: tuple[int, ...], *, blanks: bool = False) -> NDArray[np.int8]:
+    """Return `values` as int8, or raise unless it has the given shape and only entries -1 and +1 (0, with `blanks`)."""
+    allowed = (-1, 0, 1) if blanks else (-1, 1)
+    words = "-1, 0 and +1" if blanks else "-1 and +1"
     array = _array(name, values)
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}; allowed: {shape}")
     if not np.issubdtype(array.dtype, np.number) or np.issubdtype(array.dtype, np.complexfloating):
-        raise TypeError(f"{name} has dtype {array.dtype}; allowed: real numbers -1 and +1")
-    if array.size and not (array.min() == -1 or array.min() == 1):
-        raise ValueError(f"{name} has an entry {array.min()}; allowed: -1 and +1")
-    if np.count_nonzero(array == 1) + np.count_nonzero(array == -1) != array.size:
-        raise ValueError(f"{name} has entries other than -1 and +1")
+        raise TypeError(f"{name} has dtype {array.dtype}; allowed: real numbers {words}")
+    if sum(np.count_nonzero(array == entry) for entry in allowed) != array.size:
+        other = next(entry for entry in array.flat if entry not in allowed)
+        raise ValueError(f"{name} has an entry {other}; allowed: {words}")
     return array.astype(np.int8, copy=False)
 
 

@@ -12,7 +12,7 @@ from numba import njit, uint32, uint64
 from hebbian import validation
 
 # Numbers are part of the results: a purpose keeps its number for ever.
-PURPOSES = {"patterns": 0, "initial": 1, "dynamics": 2}
+PURPOSES = {"patterns": 0, "initial": 1, "dynamics": 2, "exchange": 3}
 
 # A seed is kept in the results file as an unsigned number of 64 bits.
 LARGEST_SEED = 2**64 - 1
@@ -32,7 +32,7 @@ def stream(seed: int, task: tuple[int, ...], purpose: str, replica: int = 0) -> 
         Seed of the whole run, 0 to 2^64 - 1.
     task : tuple of int
         Address of the quenched sample, entries >= 0.
-    purpose : {"patterns", "initial", "dynamics"}
+    purpose : {"patterns", "initial", "dynamics", "exchange"}
         What the numbers are for.
     replica : int
         Replica of the sample, >= 0.

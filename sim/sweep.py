@@ -16,7 +16,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from hebbian import DenseHebbian, validation
+from hebbian import HebbianNetwork, validation
 from sim import random
 from sim.glauber import front, states
 from sim.store import ResultsFile, check_output, to_json
@@ -27,6 +27,7 @@ LABELS = {
     "quality": "quality r of the examples",
     "examples": "number M of examples per pattern",
     "load": "load gamma, K = gamma (2/P!) N^(P-1)",
+    "dilution": "fraction d of blank pattern entries",
     "K": "number of patterns",
     "sample": "quenched sample",
     "completed": "whether the task has been stored",
@@ -37,7 +38,7 @@ LABELS = {
 class Task:
     """One quenched sample at all its temperatures; `index` is its place on the grid."""
 
-    model: DenseHebbian
+    model: HebbianNetwork
     sample: int
     index: tuple[int, ...]
     seed: int
@@ -48,12 +49,15 @@ class Task:
     def address(self) -> tuple[int, ...]:
         """Address of the task's random streams: parameters and sample, not the place on the grid."""
         model = self.model
+        # Without blanks a multitasking network is a dense one, down to its random numbers.
+        diluted = (random.float_bits(model.dilution),) if model.dilution else ()
         return (
             model.N,
             model.P or 0,
             random.float_bits(model.load or 0.0),
             random.float_bits(model.quality or 0.0),
             model.examples or 0,
+            *diluted,
             self.sample,
         )
 
@@ -66,7 +70,7 @@ def run(task: Task) -> xr.Dataset:
 
 
 def sweep(
-    model: DenseHebbian,
+    model: HebbianNetwork,
     *,
     T: ArrayLike,
     samples: int,
@@ -85,6 +89,7 @@ def sweep(
     examples: ArrayLike | None = None,
     load: ArrayLike | None = None,
     K: ArrayLike | None = None,
+    dilution: ArrayLike | None = None,
     **options: Any,
 ) -> xr.Dataset:
     r"""Simulate a model over a grid of its parameters and of temperatures.
@@ -95,7 +100,7 @@ def sweep(
 
     Parameters
     ----------
-    model : DenseHebbian
+    model : HebbianNetwork
         Description of the network; parameters given as axes replace its own.
     T : float or array_like
         Temperatures >= 0.
@@ -119,8 +124,8 @@ def sweep(
         Without an executor: number of processes; 1 runs the tasks in this process.
     progress : bool
         Whether to show a progress bar, on a terminal.
-    N, P, quality, examples, load, K : array_like, optional
-        Axes of the grid over the model's parameters.
+    N, P, quality, examples, load, K, dilution : array_like, optional
+        Axes of the grid over the model's parameters, those that it has.
     **options
         Further arguments of `sim.glauber.simulate`.
 
@@ -145,6 +150,7 @@ def sweep(
     options["equilibration"] = sweeps // 2 if equilibration is None else equilibration
     front.check_options(options)
     given = {"N": N, "P": P, "quality": quality, "examples": examples, "load": load, "K": K}
+    given["dilution"] = dilution
     axes = {name: validation.axis(name, values) for name, values in given.items() if values is not None}
     for name in {"N", "P", "examples", "K"} & axes.keys():
         if np.any(axes[name] != np.round(axes[name])):
@@ -158,7 +164,7 @@ def sweep(
     validation.memory(f"{workers} worker(s) with a sample each", workers * needed)
     if images is not None:
         for task in tasks:
-            validation.signs("archetypes", images, (task.model.K or 0, task.model.N))
+            task.model.check_archetypes(images)
     file = None
     if out is not None:
         check_output(out, overwrite=overwrite)
@@ -227,7 +233,7 @@ def _label(name: str) -> dict[str, str]:
 
 
 def _tasks(
-    model: DenseHebbian,
+    model: HebbianNetwork,
     axes: dict[str, NDArray[Any]],
     samples: int,
     seed: int,
@@ -244,7 +250,7 @@ def _tasks(
 
 
 def _attributes(
-    model: DenseHebbian, axes: dict[str, NDArray[Any]], samples: int, seed: int, options: dict[str, Any]
+    model: HebbianNetwork, axes: dict[str, NDArray[Any]], samples: int, seed: int, options: dict[str, Any]
 ) -> dict[str, Any]:
     return {
         "seed": np.uint64(seed),

@@ -16,7 +16,7 @@ from sim.observables import mean_and_error
 
 DYNAMICS = {"glauber": kernels.GLAUBER, "metropolis": kernels.METROPOLIS, "descent": kernels.DESCENT}
 SCANS = {"ordered": kernels.ORDERED, "random": kernels.RANDOM, "synchronous": kernels.SYNCHRONOUS}
-INITIAL = ("pure", "random")
+INITIAL = ("pure", "random", "hierarchical", "mixture", "parallel")
 OVERLAPS = ("retrieved", "all")
 REPLICAS = 2
 
@@ -35,6 +35,8 @@ def simulate(
     initial: str | ArrayLike = "pure",
     corruption: float = 0.0,
     pattern: int = 0,
+    components: int = 3,
+    anneal: bool = False,
     replicas: int = REPLICAS,
     dynamics: str = "glauber",
     scan: str = "ordered",
@@ -43,7 +45,7 @@ def simulate(
     configurations: bool = False,
     algorithm: str = "auto",
 ) -> xr.Dataset:
-    r"""Simulate the dynamics of one network; every temperature starts from the same initial states.
+    r"""Simulate the dynamics of one network at several temperatures.
 
     Flip energies are exact (no self-coupling). Sequential Glauber and Metropolis dynamics
     sample :math:`e^{-H/T}`; synchronous updates sample another measure, for P = 2 that of Little,
@@ -64,12 +66,19 @@ def simulate(
         Seed of the run.
     task : tuple of int
         Address of this sample within the run, see `sim.random`.
-    initial : {"pure", "random"} or array_like, shape (N,) or (replicas, N)
-        Initial spins.
+    initial : {"pure", "random", "hierarchical", "mixture", "parallel"} or array_like, shape (N,) or (replicas, N)
+        Initial spins. ``pure``: those of the pattern. ``hierarchical``: at each site the first of the patterns
+        `pattern`, `pattern` + 1, ... (cyclically) that is not blank. ``mixture``: the majority of the first
+        `components` of them, ``parallel``: of all. Sites that this leaves open are drawn in each replica.
     corruption : float
         Fraction of the initial spins, at random sites in each replica, that is reversed.
     pattern : int
-        Pattern that "pure" starts from and whose overlaps m and n are recorded.
+        Pattern that the initial spins start from and whose overlaps m and n are recorded.
+    components : int
+        Patterns in a "mixture", 1 to K.
+    anneal : bool
+        Whether each temperature, in the order given, starts from where the one before ended (simulated
+        annealing, if T falls) instead of from the same initial spins.
     replicas : int
         Replicas of the same sample with independent dynamics, at least 1.
     dynamics : {"glauber", "metropolis", "descent"}
@@ -108,6 +117,7 @@ def simulate(
             "equilibration": equilibration,
             "initial": initial,
             "corruption": corruption,
+            "components": components,
             "replicas": replicas,
             "dynamics": dynamics,
             "scan": scan,
@@ -120,7 +130,14 @@ def simulate(
     learned = sample.learned(pattern)
     _check_record(sample, len(temperatures), sweeps, replicas, series, configurations)
     start = initial_spins(
-        sample, initial, corruption=corruption, pattern=pattern, replicas=replicas, seed=seed, task=task
+        sample,
+        initial,
+        corruption=corruption,
+        pattern=pattern,
+        components=components,
+        replicas=replicas,
+        seed=seed,
+        task=task,
     )
     updates = float(N) * replicas * (sweeps + equilibration) * len(temperatures)
     state = states.make(sample, states.choose(sample, algorithm, updates), replicas)
@@ -129,8 +146,10 @@ def simulate(
     xi = np.ascontiguousarray(sample.xi.T) if overlaps == "all" else np.empty((0, 0), dtype=np.int8)
 
     results = []
+    sigma = start.copy()
     for temperature in temperatures.tolist():
-        sigma = start.copy()
+        if not anneal:
+            sigma[:] = start
         arguments = (state, sigma, 1 / temperature if temperature else math.inf, rule, order)
         word, sums = random.float_word(temperature), np.zeros((replicas, xi.shape[1]), dtype=np.int64)
         _advance(arguments, 0, equilibration, word, key, probes, xi[:, :0], sums[:, :0], False)
@@ -186,7 +205,7 @@ def check_options(options: Mapping[str, Any]) -> NDArray[np.float64]:
             allowed = ", ".join(sorted(set(keywords) - {"sample", "seed", "task"}))
             raise TypeError(f"{name} is not an option of a simulation; allowed: {allowed}")
     given = {name: parameter.default for name, parameter in keywords.items()} | dict(options)
-    for name, minimum in (("sweeps", 1), ("equilibration", 0), ("replicas", 1), ("pattern", 0)):
+    for name, minimum in (("sweeps", 1), ("equilibration", 0), ("replicas", 1), ("pattern", 0), ("components", 1)):
         validation.integer(name, given[name], minimum=minimum)
     validation.real("corruption", given["corruption"], minimum=0.0, maximum=1.0)
     words: dict[str, Collection[str]] = {
@@ -209,27 +228,48 @@ def initial_spins(
     sample: QuenchedSample,
     initial: str | ArrayLike,
     *,
-    corruption: float,
-    pattern: int,
-    replicas: int,
+    corruption: float = 0.0,
+    pattern: int = 0,
+    components: int = 3,
+    replicas: int = REPLICAS,
     seed: int,
-    task: tuple[int, ...],
+    task: tuple[int, ...] = (0,),
 ) -> NDArray[np.int8]:
     """Return the initial spins of all replicas, shape (replicas, N); arguments as in `simulate`."""
     N = sample.model.N
-    if not isinstance(initial, str):
+    if isinstance(initial, str):
+        start = _template(sample, initial, pattern, components)
+        spins = np.tile(start, (replicas, 1))
+    else:
         given = np.asarray(initial)
         spins = np.empty((replicas, N), dtype=np.int8)
         spins[:] = validation.signs("initial", given, (N,) if given.ndim == 1 else (replicas, N))
-    else:
-        spins = np.tile(sample.xi[pattern], (replicas, 1))
     for r in range(replicas):
         rng = random.stream(seed, task, "initial", r)
-        if isinstance(initial, str) and initial == "random":
-            spins[r] = 2 * rng.integers(0, 2, size=N, dtype=np.int8) - 1
+        free = np.flatnonzero(spins[r] == 0)
+        if free.size:
+            spins[r, free] = 2 * rng.integers(0, 2, size=free.size, dtype=np.int8) - 1
         reversed_sites = rng.permutation(N)[: round(corruption * N)]
         spins[r, reversed_sites] *= -1
     return spins
+
+
+def _template(sample: QuenchedSample, initial: str, pattern: int, components: int) -> NDArray[np.int8]:
+    """Return initial spins of a kind, 0 at the sites it leaves open."""
+    K = len(sample.xi)
+    if initial == "random":
+        return np.zeros(sample.model.N, dtype=np.int8)
+    if initial == "pure":
+        return sample.xi[pattern]
+    if initial == "hierarchical":
+        spins = sample.xi[pattern].copy()
+        for mu in range(pattern + 1, pattern + K):
+            spins = np.where(spins == 0, sample.xi[mu % K], spins)
+        return spins
+    if initial == "mixture" and components > K:
+        raise ValueError(f"components = {components} is out of range; allowed: 1 to K = {K}")
+    members = (pattern + np.arange(components if initial == "mixture" else K)) % K
+    return np.sign(sample.xi[members].sum(axis=0, dtype=np.int64)).astype(np.int8)
 
 
 LABELS = {

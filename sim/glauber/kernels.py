@@ -406,6 +406,37 @@ def flip_energies(state, sigma, r):
     return costs, unit(state, r)
 
 
+@njit
+def sweep_once(state, sigma, r, beta, rule, scan, uniforms, sites, chosen):
+    """Update every spin of replica r once, with one uniform number each; return how many flipped."""
+    N, accepted = sigma.shape[1], 0
+    if scan == SYNCHRONOUS:
+        for i in range(N):
+            x = reduced(beta, unit(state, r), flip_energy(state, sigma, r, i))
+            chosen[i] = flips(rule, x, sigma[r, i], uniforms[i])
+        for i in range(N):
+            if chosen[i]:
+                flip(state, sigma, r, i)
+                accepted += 1
+        return accepted
+    for update in range(N):
+        i = sites[update]
+        x = reduced(beta, unit(state, r), flip_energy(state, sigma, r, i))
+        if flips(rule, x, sigma[r, i], uniforms[update]):
+            flip(state, sigma, r, i)
+            accepted += 1
+    return accepted
+
+
+@njit
+def overlap(a, b):
+    """Overlap of a spin configuration with another, or with a vector of real numbers."""
+    total = 0
+    for i in range(a.size):
+        total += a[i] * b[i]
+    return total / a.size
+
+
 @njit(cache=True)
 def run(
     state, sigma, beta, rule, scan, first_sweep, temperature, key, probes, record, overlaps, xi, sums, configurations
@@ -445,30 +476,11 @@ def run(
         moved = 0
         for r in range(replicas):
             fill_uniforms(uniforms, first_sweep + t, r, temperature, key)
-            accepted = 0
-            if scan == SYNCHRONOUS:
-                for i in range(N):
-                    x = reduced(beta, unit(state, r), flip_energy(state, sigma, r, i))
-                    chosen[i] = flips(rule, x, sigma[r, i], uniforms[i])
-                for i in range(N):
-                    if chosen[i]:
-                        flip(state, sigma, r, i)
-                        accepted += 1
-            else:
-                if scan == RANDOM:
-                    fill_sites(sites, first_sweep + t, r, temperature, key)
-                for update in range(N):
-                    i = sites[update]
-                    x = reduced(beta, unit(state, r), flip_energy(state, sigma, r, i))
-                    if flips(rule, x, sigma[r, i], uniforms[update]):
-                        flip(state, sigma, r, i)
-                        accepted += 1
+            if scan == RANDOM:
+                fill_sites(sites, first_sweep + t, r, temperature, key)
+            accepted = sweep_once(state, sigma, r, beta, rule, scan, uniforms, sites, chosen)
             moved += accepted
-            m, n = 0.0, 0.0
-            for i in range(N):
-                m += probes[0, i] * sigma[r, i]
-                n += probes[1, i] * sigma[r, i]
-            record[t, 0, r], record[t, 1, r] = m / N, n / N
+            record[t, 0, r], record[t, 1, r] = overlap(sigma[r], probes[0]), overlap(sigma[r], probes[1])
             record[t, 2, r], record[t, 3, r] = energy(state, sigma, r), accepted / N
             if products.size:
                 multiply(xi, sigma[r], products)
@@ -478,10 +490,7 @@ def run(
         pair = 0
         for a in range(replicas):
             for b in range(a + 1, replicas):
-                product = 0
-                for i in range(N):
-                    product += sigma[a, i] * sigma[b, i]
-                overlaps[t, pair] = product / N
+                overlaps[t, pair] = overlap(sigma[a], sigma[b])
                 pair += 1
         if rule == DESCENT and scan == ORDERED and moved == 0:
             done = t + 1
@@ -495,3 +504,78 @@ def run(
         if configurations.size:
             configurations[t] = configurations[done - 1]
     return done
+
+
+@njit(cache=True)
+def temper(
+    state,
+    sigma,
+    betas,
+    rule,
+    scan,
+    first_sweep,
+    temperatures,
+    key,
+    exchange_key,
+    probes,
+    holder,
+    record,
+    overlaps,
+    exchanges,
+):
+    """Sweep ladders of replicas at several temperatures, which neighbours exchange after every sweep.
+
+    Pairs of neighbouring temperatures (even and odd ones in turn) exchange with probability
+    min(1, exp[(beta_j - beta_k)(E_j - E_k)]). A replica's random numbers are those that `run`
+    would give replica `ladder` at its present temperature.
+
+    Parameters
+    ----------
+    state, sigma
+        State, and spins (ladders * J, N) int8; both are advanced in place.
+    betas : (J,) float64
+        Inverse temperatures, finite.
+    rule, scan
+        Codes of the dynamics.
+    first_sweep, temperatures, key, exchange_key
+        Address of the random numbers; a word a temperature.
+    probes : (2, N) float64
+        Archetype and learned pattern whose overlaps m and n are recorded.
+    holder : (ladders, J) int64
+        Row of `sigma` that has temperature j; advanced in place.
+    record : (sweeps, 5, J, ladders) float64
+        Receives m, n, the energy, the fraction of accepted flips, and which row of `sigma` this is.
+    overlaps : (sweeps, J, pairs) float64
+        Receives q_ab of ladders a < b at each temperature.
+    exchanges : (2, J - 1) int64
+        Exchanges done and tried are added to it.
+    """
+    ladders, J = holder.shape
+    N = sigma.shape[1]
+    uniforms, sites = np.empty(N), np.arange(N).astype(np.uint32)
+    chosen, energies, draws = np.empty(N, dtype=np.bool_), np.empty(J), np.empty(J)
+    for t in range(record.shape[0]):
+        for a in range(ladders):
+            for j in range(J):
+                r = holder[a, j]
+                fill_uniforms(uniforms, first_sweep + t, a, temperatures[j], key)
+                if scan == RANDOM:
+                    fill_sites(sites, first_sweep + t, a, temperatures[j], key)
+                accepted = sweep_once(state, sigma, r, betas[j], rule, scan, uniforms, sites, chosen)
+                energies[j] = energy(state, sigma, r)
+                record[t, 0, j, a], record[t, 1, j, a] = overlap(sigma[r], probes[0]), overlap(sigma[r], probes[1])
+                record[t, 2, j, a], record[t, 3, j, a], record[t, 4, j, a] = energies[j], accepted / N, r
+            fill_uniforms(draws, first_sweep + t, a, 0, exchange_key)
+            for j in range((first_sweep + t) % 2, J - 1, 2):
+                exchanges[1, j] += 1
+                x = (betas[j] - betas[j + 1]) * (energies[j] - energies[j + 1])
+                if x >= 0.0 or draws[j] < math.exp(x):
+                    holder[a, j], holder[a, j + 1] = holder[a, j + 1], holder[a, j]
+                    exchanges[0, j] += 1
+        pair = 0
+        for a in range(ladders):
+            for b in range(a + 1, ladders):
+                for j in range(J):
+                    first, second = int(record[t, 4, j, a]), int(record[t, 4, j, b])
+                    overlaps[t, j, pair] = overlap(sigma[first], sigma[second])
+                pair += 1

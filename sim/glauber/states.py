@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hebbian import DenseHebbian, QuenchedSample, validation
+from hebbian import HebbianNetwork, QuenchedSample, validation
 from hebbian.interaction import sign_polynomial
 from sim.glauber import kernels
 
@@ -50,12 +50,12 @@ def choose(sample: QuenchedSample, algorithm: str, updates: float) -> str:
     return "fields" if N <= _LARGEST_N and by_fields < by_rows else "rows"
 
 
-def memory(model: DenseHebbian, replicas: int) -> float:
+def memory(model: HebbianNetwork, replicas: int) -> float:
     """Bytes that the rows' caches of `replicas` replicas of a model occupy; cached fields are checked when made."""
     L = float(model.K or 0) * ((model.examples or 1) if model.training == "unsupervised" else 1)
     if model.P is None:
         return 16 * L * replicas
-    if model.training != "supervised" or model.examples == 1:
+    if model.has_sign_rows:
         return 12 * L * replicas
     return 8 * L * replicas * (model.P + 1 if model.interaction == "distinct" else 1)
 
@@ -80,7 +80,7 @@ def make(sample: QuenchedSample, algorithm: str, replicas: int) -> Any:
         drop = -np.expm1(-2 * sample.scale * np.arange(-largest, largest + 1))
         S, weights = np.zeros((replicas, L), dtype=np.int64), np.zeros((replicas, L))
         return kernels.ExponentRows(rows, S, weights, np.zeros(replicas), drop, sample.scale, sample.prefactor)
-    if sample.has_sign_rows:
+    if sample.model.has_sign_rows:
         F = sign_polynomial(np.arange(-N - 2, N + 3), N, P, sample.model.interaction)
         up, here, down = F[4:], F[2:-2], F[:-4]
         S, A = np.zeros((replicas, L), dtype=np.int32), np.zeros((replicas, L))

@@ -127,10 +127,10 @@ def test_signs_accepts_one_sign_only_and_unsigned_types():
         ([0, 1], ValueError, "sigma has an entry 0; allowed: -1 and"),
         ([-2, 1], ValueError, "sigma has an entry -2; allowed: -1 and"),
         ([math.nan, 1], ValueError, "sigma has an entry nan; allowed: -1 and"),
-        ([-1, 0], ValueError, "sigma has entries other than -1 and"),
-        ([1, 2], ValueError, "sigma has entries other than -1 and"),
-        ([-1, -0.5], ValueError, "sigma has entries other than -1 and"),
-        ([-1, 0.5], ValueError, "sigma has entries other than -1 and"),
+        ([-1, 0], ValueError, "sigma has an entry 0; allowed: -1 and"),
+        ([1, 2], ValueError, "sigma has an entry 2; allowed: -1 and"),
+        ([-1, -0.5], ValueError, "sigma has an entry -0.5; allowed: -1 and"),
+        ([-1, 0.5], ValueError, "sigma has an entry 0.5; allowed: -1 and"),
     ],
 )
 def test_signs_refuses(values, error, message):

@@ -403,7 +403,7 @@ def test_empirical_quality_of_artificial_examples():
         ([[1, -1]], np.ones((1, 0, 2)), r"examples has shape \(1, 0, 2\); allowed: \(K, M, N\), all >= 1"),
         ([[1, -1]], [[[1, -1, 1]]], r"examples has shape \(1, 1, 3\); allowed: \(1, 1, 2\)"),
         ([[1, 0]], [[[1, -1]]], "xi has an entry 0; allowed: -1 and"),
-        ([[1, -1]], [[[0, -1]]], "examples has entries other than -1 and"),
+        ([[1, -1]], [[[0, -1]]], "examples has an entry 0; allowed: -1 and"),
         ([[1, -1]], [[[1, 1]]], r"the mean of xi \* examples is 0; allowed: above 0"),
         ([[1, -1]], [[[-1, 1]]], r"the mean of xi \* examples is -1; allowed: above 0"),
     ],
