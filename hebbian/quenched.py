@@ -80,6 +80,31 @@ class QuenchedSample:
         r"""Mattis magnetisations :math:`m_\mu = (1/N) \sum_i \xi_i^\mu \sigma_i`, shape (K,)."""
         return self._products(self.xi, self._configuration(sigma)) / self.model.N
 
+    def squared_errors(self, sigma: ArrayLike) -> NDArray[np.float64]:
+        r"""Squared distances to each archetype and to its reverse, :math:`L_\mu^\pm = \|\xi^\mu \mp \sigma\|^2 / 2N`.
+
+        Parameters
+        ----------
+        sigma : array_like, shape (N,)
+            Spins -1 and +1.
+
+        Returns
+        -------
+        ndarray, shape (2, K)
+            :math:`(1 + \overline{\xi^2})/2 \mp m_\mu`, from 0 (from d/2 in a diluted network) to 2.
+        """
+        m = self.archetype_overlap(sigma)
+        length = (1 + np.count_nonzero(self.xi, axis=1) / self.model.N) / 2
+        return np.stack([length - m, length + m])
+
+    def loss(self, sigma: ArrayLike) -> float:
+        r"""Sum over archetypes of the squared errors, blind to the sign, :math:`L = \sum_\mu L_\mu^+ L_\mu^-`.
+
+        Parameters as for `squared_errors`. For P = 2 and stored patterns it is the energy, :math:`L = 2H/N + const`
+        (arXiv:2308.04106). Where H is made of examples, L is the loss on archetypes that the network never saw.
+        """
+        return float(np.prod(self.squared_errors(sigma), axis=0).sum())
+
     def energy(self, sigma: ArrayLike) -> float:
         r"""Energy H of a configuration, by O(L) formulas once the L scalar products are known.
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hebbian import DenseHebbian, QuenchedSample
+from hebbian import DenseHebbian, HebbianNetwork, MultitaskingHebbian, QuenchedSample
 from sim import random
 
 TRAININGS = {
@@ -10,12 +10,20 @@ TRAININGS = {
     "supervised": {"quality": 0.7, "examples": 3},
     "unsupervised": {"quality": 0.7, "examples": 3},
 }
-KINDS = [("distinct", P) for P in (2, 3, 4, 5)] + [("all", P) for P in (2, 3, 4)] + [("exponential", None)]
+KINDS = (
+    [("distinct", P) for P in (2, 3, 4, 5)] + [("all", P) for P in (2, 3, 4)] + [("exponential", None), ("diluted", 2)]
+)
+DILUTION = 0.4
 NETWORKS = [(training, interaction, P) for training in TRAININGS for interaction, P in KINDS]
 
 
 def network(training: str, interaction: str, P: int | None, N: int, K: int, seed: int = 0) -> QuenchedSample:
-    model = DenseHebbian(N=N, P=P, K=K, training=training, interaction=interaction, **TRAININGS[training])
+    learning = {"N": N, "K": K, "training": training, **TRAININGS[training]}
+    model: HebbianNetwork
+    if interaction == "diluted":
+        model = MultitaskingHebbian(dilution=DILUTION, **learning)
+    else:
+        model = DenseHebbian(P=P, interaction=interaction, **learning)
     return model.quench(rng=random.stream(seed, (N, K), "patterns"))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hebbian import DenseHebbian
+from hebbian import DenseHebbian, MultitaskingHebbian
 from sim import random, simulate, store, sweep
 
 MODEL = DenseHebbian(N=30, P=3)
@@ -82,6 +82,20 @@ def test_axes_over_model_parameters():
     result = sweep(model, examples=[1, 5], quality=[0.4, 0.9], N=[20, 24], T=0.1, **RUN)
     assert result.m.dims == ("N", "quality", "examples", "T", "sample", "replica")
     assert result.examples.dtype.kind == "i"
+
+
+@pytest.mark.parametrize("learning", [{}, {"training": "unsupervised", "quality": 0.7, "examples": 3}])
+def test_a_multitasking_network_without_blanks_is_a_dense_one_bit_for_bit(learning):
+    grid = {"T": [0.2, 0.5], "samples": 2, "sweeps": 5, "seed": 4, "overlaps": "all"}
+    multitasking = sweep(MultitaskingHebbian(N=40, K=3, **learning), dilution=[0.0, 0.3], **grid)
+    dense = sweep(DenseHebbian(N=40, P=2, K=3, **learning), **grid)
+    xr.testing.assert_identical(multitasking.sel(dilution=0.0, drop=True), dense)
+    assert not multitasking["energy"].sel(dilution=0.3).identical(dense["energy"])
+
+
+def test_an_axis_that_the_model_lacks_is_named():
+    with pytest.raises(TypeError, match=r"dilution = 0.5 is no parameter of DenseHebbian; allowed: N, load, K"):
+        sweep(DenseHebbian(N=40, P=2, K=3), T=0.1, dilution=0.5, samples=1, sweeps=1, seed=1)
 
 
 def test_given_archetypes_are_used():

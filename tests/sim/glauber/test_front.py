@@ -3,6 +3,7 @@ import pytest
 
 from hebbian import DenseHebbian
 from sim import exact, flip_energies, random, simulate
+from sim.glauber.front import initial_spins
 from tests.sim.cases import network
 
 
@@ -87,10 +88,38 @@ def test_initial_states(sample):
     assert abs(simulate_start(sample, initial="random").sum()) < 4.5 * np.sqrt(80)
 
 
-def simulate_start(sample, initial, corruption=0.0):
-    from sim.glauber.front import initial_spins
+def simulate_start(sample, initial, **options):
+    return initial_spins(sample, initial, **({"replicas": 2, "seed": 1} | options))
 
-    return initial_spins(sample, initial, corruption=corruption, pattern=0, replicas=2, seed=1, task=(0,))
+
+def test_initial_states_of_several_patterns():
+    diluted = network("storing", "diluted", 2, 500, 4)
+    xi = diluted.xi.astype(int)
+    free = (xi == 0).all(axis=0)
+    starts = {kind: simulate_start(diluted, kind, pattern=2) for kind in ("pure", "hierarchical", "parallel")}
+    assert np.all(starts["pure"][:, xi[2] != 0] == xi[2, xi[2] != 0])
+    for site in np.flatnonzero(~free):
+        first = next(xi[mu, site] for mu in (2, 3, 0, 1) if xi[mu, site])
+        assert np.all(starts["hierarchical"][:, site] == first)
+    total = xi.sum(axis=0)
+    assert np.all(starts["parallel"][:, total != 0] == np.sign(total[total != 0]))
+    mixture = simulate_start(diluted, "mixture", pattern=3, components=2)
+    total = xi[3] + xi[0]
+    assert np.all(mixture[:, total != 0] == np.sign(total[total != 0]))
+    for spins, open_sites in ((starts["pure"], xi[2] == 0), (starts["hierarchical"], free), (mixture, total == 0)):
+        # Coins, anew in each replica: 4.5 standard errors, a false alarm in 1e5.
+        drawn = spins[:, open_sites].astype(int)
+        assert abs(drawn.sum()) < 4.5 * np.sqrt(drawn.size)
+        assert abs((drawn[0] * drawn[1]).sum()) < 4.5 * np.sqrt(drawn[0].size)
+
+
+def test_annealing_carries_the_spins_on(sample):
+    T = np.array([0.8, 0.4, 0.2])
+    annealed = run(sample, T=T, initial="random", anneal=True, configurations=True, equilibration=0)
+    for before, after in ((0, 1), (1, 2)):
+        start = annealed.spins.values[before, -1]
+        alone = run(sample, T=T[after], initial=start, configurations=True, equilibration=0)
+        np.testing.assert_array_equal(annealed.spins.values[after], alone.spins.values[0])
 
 
 @pytest.mark.parametrize("scan", ["ordered", "random"])
@@ -155,6 +184,8 @@ def test_exponential_interaction_reports_the_logarithm_of_the_energy():
         ({"pattern": 20}, ValueError, "mu = 20 .* K = 20"),
         ({"corruption": 1.1}, ValueError, "corruption = 1.1"),
         ({"initial": "cold"}, ValueError, "'pure', 'random'"),
+        ({"initial": "mixture", "components": 21}, ValueError, "components = 21 is out of range; allowed: 1 to K = "),
+        ({"components": 0}, ValueError, "components = 0 is out of range"),
         ({"initial": np.ones(39)}, ValueError, r"initial has shape \(39,\)"),
         ({"initial": np.zeros(40)}, ValueError, "initial has an entry 0"),
         ({"dynamics": "kawasaki"}, ValueError, "'glauber', 'metropolis', 'descent'"),

@@ -8,7 +8,7 @@ from sim.glauber import kernels, states
 from tests.sim.cases import NETWORKS, TRAININGS, network, random_spins
 
 ALL_ORDERS = [(training, kind, P) for training in TRAININGS for kind in ("distinct", "all") for P in range(2, 7)]
-ALL_ORDERS += [(training, "exponential", None) for training in TRAININGS]
+ALL_ORDERS += [(training, *kind) for training in TRAININGS for kind in (("exponential", None), ("diluted", 2))]
 
 
 @pytest.mark.parametrize(("training", "interaction", "P"), ALL_ORDERS)
