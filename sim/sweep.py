@@ -16,7 +16,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from hebbian import HebbianNetwork, validation
+from hebbian import HebbianNetwork, QuenchedSample, validation
 from sim import random
 from sim.glauber import front, states
 from sim.store import ResultsFile, check_output, to_json
@@ -45,28 +45,49 @@ class Task:
     options: dict[str, Any]
     archetypes: NDArray[np.int8] | None
 
-    @property
-    def address(self) -> tuple[int, ...]:
-        """Address of the task's random streams: parameters and sample, not the place on the grid."""
-        model = self.model
-        # Without blanks a multitasking network is a dense one, down to its random numbers.
-        diluted = (random.float_bits(model.dilution),) if model.dilution else ()
-        return (
-            model.N,
-            model.P or 0,
-            random.float_bits(model.load or 0.0),
-            random.float_bits(model.quality or 0.0),
-            model.examples or 0,
-            *diluted,
-            self.sample,
-        )
+
+def address(model: HebbianNetwork, sample: int) -> tuple[int, ...]:
+    """Address of the random streams of a quenched sample: its parameters and number, not the place on a grid."""
+    # Without blanks a multitasking network is a dense one, down to its random numbers.
+    diluted = (random.float_bits(model.dilution),) if model.dilution else ()
+    return (
+        model.N,
+        model.P or 0,
+        random.float_bits(model.load or 0.0),
+        random.float_bits(model.quality or 0.0),
+        model.examples or 0,
+        *diluted,
+        sample,
+    )
+
+
+def quench(
+    model: HebbianNetwork, *, seed: int, sample: int, archetypes: NDArray[np.int8] | None = None
+) -> QuenchedSample:
+    """Draw the quenched sample that a sweep with this seed simulates under this number.
+
+    Parameters
+    ----------
+    model : HebbianNetwork
+        Network at one point of the grid, with its number of patterns.
+    seed : int
+        Seed of the sweep.
+    sample : int
+        Number of the sample, from 0.
+    archetypes : ndarray of int8, shape (K, N), optional
+        Patterns that the sweep was given.
+
+    Returns
+    -------
+    QuenchedSample
+    """
+    return model.quench(rng=random.stream(seed, address(model, sample), "patterns"), archetypes=archetypes)
 
 
 def run(task: Task) -> xr.Dataset:
     """Draw the quenched sample of a task and simulate it."""
-    rng = random.stream(task.seed, task.address, "patterns")
-    sample = task.model.quench(rng=rng, archetypes=task.archetypes)
-    return front.simulate(sample, seed=task.seed, task=task.address, **task.options)
+    sample = quench(task.model, seed=task.seed, sample=task.sample, archetypes=task.archetypes)
+    return front.simulate(sample, seed=task.seed, task=address(task.model, task.sample), **task.options)
 
 
 def sweep(

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 from hebbian import DenseHebbian, MultitaskingHebbian
-from sim import random, simulate, store, sweep
+from sim import quench, random, simulate, store, sweep
 
 MODEL = DenseHebbian(N=30, P=3)
 GRID = {"load": [0.05, 0.2], "T": [0.2, 0.5, 0.8]}
@@ -47,6 +47,15 @@ def test_every_cell_of_the_grid_is_the_simulation_it_says():
     sample = model.quench(rng=random.stream(5, address, "patterns"))
     alone = simulate(sample, T=0.5, sweeps=20, equilibration=10, seed=5, task=address)
     np.testing.assert_array_equal(result.m.sel(load=0.2, T=0.5, sample=2), alone.m[0])
+
+
+def test_the_quenched_sample_of_a_cell_can_be_drawn_again():
+    model = MultitaskingHebbian(N=30, K=3, dilution=0.4)
+    measured = sweep(model, T=0.4, samples=2, sweeps=1, equilibration=0, seed=5, configurations=True, replicas=1)
+    frozen = quench(model, seed=5, sample=1)
+    m = frozen.archetype_overlap(measured["spins"].values[0, 1, 0, 0])
+    assert measured["m"].values[0, 1, 0] == pytest.approx(m[0], abs=1e-15)
+    assert not np.array_equal(frozen.xi, quench(model, seed=5, sample=0).xi)
 
 
 def test_a_cell_does_not_depend_on_the_rest_of_the_grid():
