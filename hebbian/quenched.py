@@ -15,6 +15,9 @@ from hebbian.interaction import elementary_symmetric, sign_polynomial, tuple_sum
 if TYPE_CHECKING:
     from hebbian.network import HebbianNetwork
 
+# Entries of the rows that are held as 64-bit integers at a time.
+_BLOCK = 1 << 20
+
 
 @dataclass(frozen=True, eq=False)
 class QuenchedSample:
@@ -158,8 +161,10 @@ class QuenchedSample:
         return mu
 
     def _products(self, rows: NDArray[np.signedinteger], sigma: NDArray[np.int8]) -> NDArray[np.int64]:
-        # A site at a time: an int8 matrix product would overflow, a wider copy of the rows fill the memory.
+        # In blocks of sites: an int8 matrix product would overflow, a wider copy of all rows fill the memory.
         total = np.zeros(len(rows), dtype=np.int64)
-        for site, spin in zip(rows.T, sigma.tolist(), strict=True):
-            total += site if spin > 0 else -site.astype(np.int64)
+        step = max(1, _BLOCK // len(rows))
+        for start in range(0, sigma.size, step):
+            sites = slice(start, start + step)
+            total += sigma[sites].astype(np.int64) @ rows.T[sites].astype(np.int64)
         return total

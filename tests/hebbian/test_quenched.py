@@ -224,3 +224,15 @@ def test_log_energy_is_of_the_exponential_interaction_only():
     sample = DenseHebbian(N=6, K=2).quench(rng=np.random.default_rng(1))
     with pytest.raises(ValueError, match="interaction = 'distinct' has no log_energy; allowed: 'exponential'"):
         sample.log_energy(np.ones(6))
+
+
+def test_products_do_not_depend_on_the_blocks_of_sites(monkeypatch):
+    frozen = DenseHebbian(N=50, P=3, K=4, training="supervised", quality=0.5, examples=7).quench(
+        rng=np.random.default_rng(0)
+    )
+    sigma = 2 * np.random.default_rng(1).integers(0, 2, 50) - 1
+    whole = frozen.archetype_overlap(sigma)
+    np.testing.assert_allclose(whole, frozen.xi.astype(int) @ sigma / 50, rtol=1e-15)
+    for block in (1, 12, 33):
+        monkeypatch.setattr("hebbian.quenched._BLOCK", block)
+        np.testing.assert_array_equal(frozen.archetype_overlap(sigma), whole)
