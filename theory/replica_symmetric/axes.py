@@ -1,5 +1,6 @@
 """Axes and labels that the functions of this package share."""
 
+import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
@@ -46,6 +47,38 @@ def load_axis(model: DenseHebbian, load: ArrayLike | None) -> NDArray:
     if load is None:
         raise ValueError("load = None and the model has none; allowed: load > 0 here or in the model")
     return validation.axis("load", load, above=0.0)
+
+
+def data_axes(quality: ArrayLike | None, examples: ArrayLike | None) -> dict[str, NDArray]:
+    """Return the axes among quality and examples that are given; raise if one is out of range.
+
+    Parameters
+    ----------
+    quality : float or array_like or None
+        r in (0, 1].
+    examples : int or array_like of int or None
+        M >= 1.
+
+    Returns
+    -------
+    dict of ndarray
+        Each of one dimension.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an axis is empty, repeats a value, or has one out of range or not of the stated type.
+    """
+    data: dict[str, NDArray] = {}
+    if quality is not None:
+        data["quality"] = validation.axis("quality", quality, above=0.0)
+        for value in data["quality"].tolist():
+            validation.real("every value of quality: quality", value, maximum=1.0)
+    if examples is not None:
+        if np.asarray(examples).size and not np.issubdtype(np.asarray(examples).dtype, np.integer):
+            raise TypeError(f"examples = {examples!r} is not an array of integers; allowed: integers >= 1")
+        data["examples"] = validation.axis("examples", examples, minimum=1).astype(np.int64)
+    return data
 
 
 def label(data: xr.Dataset | xr.DataArray) -> None:

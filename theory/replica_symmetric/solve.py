@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hebbian import DenseHebbian, validation
 from theory.replica_symmetric import disorder, saddle, thermodynamics
-from theory.replica_symmetric.axes import ENERGY_UNIT, label, load_axis
+from theory.replica_symmetric.axes import ENERGY_UNIT, data_axes, label, load_axis
 from theory.replica_symmetric.field import ROUNDING
 
 BRANCHES = {"retrieval": saddle.RETRIEVAL, "glass": saddle.GLASS, "paramagnet": saddle.PARAMAGNET}
@@ -97,7 +97,7 @@ def solve(
     loads = load_axis(model, load)
     branch = validation.choice("branch", branch, BRANCHES)
     axes = {"load": loads, "T": validation.axis("T", T, minimum=0.0)}
-    data = _data_axes(quality, examples)
+    data = data_axes(quality, examples)
     shape = tuple(values.size for values in data.values())
     fields: dict[str, list[NDArray]] = {}
     for index in np.ndindex(shape):
@@ -137,16 +137,3 @@ def solve_network(
     fields = {"m": m, "n": n, "q": q, "free_energy": f, "energy": u, "entropy": s, "replicon": replicon}
     fields = {name: np.where(converged, values, np.nan) for name, values in fields.items()}
     return fields | {"retrieval": converged & (n > 0), "converged": converged}
-
-
-def _data_axes(quality: ArrayLike | None, examples: ArrayLike | None) -> dict[str, NDArray]:
-    data: dict[str, NDArray] = {}
-    if quality is not None:
-        data["quality"] = validation.axis("quality", quality, above=0.0)
-        for value in data["quality"].tolist():
-            validation.real("every value of quality: quality", value, maximum=1.0)
-    if examples is not None:
-        if np.asarray(examples).size and not np.issubdtype(np.asarray(examples).dtype, np.integer):
-            raise TypeError(f"examples = {examples!r} is not an array of integers; allowed: integers >= 1")
-        data["examples"] = validation.axis("examples", examples, minimum=1).astype(np.int64)
-    return data

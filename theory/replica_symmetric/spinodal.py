@@ -11,11 +11,11 @@ from numba import njit
 from numpy.typing import ArrayLike
 
 from hebbian import DenseHebbian, validation
-from theory.replica_symmetric.axes import ENERGY_UNIT, check_model, line, load_axis
+from theory.replica_symmetric.axes import ENERGY_UNIT, check_model, data_axes, line, load_axis
 from theory.replica_symmetric.disorder import Network, network
 from theory.replica_symmetric.saddle import retrieves
 
-_SMALLEST_LOAD = 1e-14
+SMALLEST_LOAD = 1e-14
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -37,9 +37,9 @@ def _end_of_retrieval(net: Network, low: float, high: float, other: float, along
 @njit(cache=True, error_model="numpy")
 def largest_load(net: Network, T: float) -> float:
     """Return the load at which retrieval ends, NaN if there is none at any load."""
-    if not retrieves(net, _SMALLEST_LOAD, T):
+    if not retrieves(net, SMALLEST_LOAD, T):
         return math.nan
-    low, high = _SMALLEST_LOAD, 1e-3
+    low, high = SMALLEST_LOAD, 1e-3
     while retrieves(net, high, T):
         low, high = high, 2.0 * high
         if high > 1e9:
@@ -94,7 +94,14 @@ def largest_temperature(net: Network, load: float) -> float:
     return _end_of_retrieval(net, low, high, load, False)
 
 
-def critical_load(model: DenseHebbian, T: ArrayLike, *, data_noise: str = "auto") -> xr.DataArray:
+def critical_load(
+    model: DenseHebbian,
+    T: ArrayLike,
+    *,
+    quality: ArrayLike | None = None,
+    examples: ArrayLike | None = None,
+    data_noise: str = "auto",
+) -> xr.DataArray:
     r"""Critical load gamma_c(T), beyond which there is no retrieval solution.
 
     Units: :math:`k_B = 1`, :math:`H = -(N/2)\sum_\mu m_\mu^P` up to coinciding indices; load gamma in
@@ -106,13 +113,19 @@ def critical_load(model: DenseHebbian, T: ArrayLike, *, data_noise: str = "auto"
         Template; its load is not used.
     T : float or array_like
         Temperatures, T >= 0.
+    quality : float or array_like, optional
+        r in (0, 1]; left out: that of the model. A data-set entropy rho is the quality
+        :math:`r = 1/\sqrt{1+\rho M}`.
+    examples : int or array_like of int, optional
+        M >= 1; left out: that of the model.
     data_noise : {"auto", "binomial", "gaussian"}
         See `solve`.
 
     Returns
     -------
     xarray.DataArray
-        Dimension T. NaN at temperatures without retrieval at any load. Error about 1e-13.
+        Dimensions (quality, examples, T), the first two only where given. NaN at temperatures without retrieval at any
+        load. Error about 1e-13.
 
     Raises
     ------
@@ -131,9 +144,13 @@ def critical_load(model: DenseHebbian, T: ArrayLike, *, data_noise: str = "auto"
     """
     check_model(model)
     temperatures = validation.axis("T", T, minimum=0.0)
-    net = network(model, load=1.0, T=0.0, data_noise=data_noise)
-    values = np.array([largest_load(net, temperature) for temperature in temperatures.tolist()])
-    return line("critical_load", "critical load gamma_c", "1", values, {"T": temperatures})
+    axes = data_axes(quality, examples) | {"T": temperatures}
+    values = np.empty(tuple(axis.size for axis in axes.values()))
+    for index in np.ndindex(values.shape[:-1]):
+        changes = {name: axes[name][i].item() for name, i in zip(axes, index, strict=False)}
+        net = network(model.replace(**changes), load=1.0, T=0.0, data_noise=data_noise)
+        values[index] = [largest_load(net, temperature) for temperature in temperatures.tolist()]
+    return line("critical_load", "critical load gamma_c", "1", values, axes)
 
 
 def spinodal_temperature(

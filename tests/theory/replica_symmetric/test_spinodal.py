@@ -202,6 +202,54 @@ def test_capacity_of_learning_at_its_limits():
     assert untaught < 0.4 * taught
 
 
+@pytest.mark.parametrize("rho", [0.0, 0.02, 0.1, 0.5, 2.0])
+def test_capacity_of_supervised_learning_at_zero_temperature(rho):
+    # Order two, Gaussian data: the field is n/sqrt(1+rho) + s z, s^2 = V + n^2 rho/(1+rho); y = n/(s sqrt(2(1+rho))).
+    # With c = sqrt(2/pi) exp(-y^2): m = erf y, C = c/s, n sqrt(1+rho) = m + rho n C/sqrt(1+rho), V = alpha/(1-C)^2, so
+    # s (1+rho) = m/(y sqrt 2) + rho c and sqrt(alpha) = sqrt(V) (1-C), the function below.
+    def root_of_load(y):
+        c = math.sqrt(2 / math.pi) * math.exp(-(y**2))
+        return math.sqrt(1 - 2 * rho * y**2) * (math.erf(y) / (math.sqrt(2) * y) - c) / (1 + rho)
+
+    root, _ = largest(root_of_load, 1e-3, min(4.0, 1 / math.sqrt(2 * rho) - 1e-9) if rho else 4.0)
+    M = 10**8
+    model = DenseHebbian(N=9, P=2, training="supervised", quality=1.0, examples=1)
+    values = critical_load(model, 0.0, quality=1 / math.sqrt(1 + rho * M), examples=M)
+    assert values.dims == ("quality", "examples", "T")
+    assert values.item() == pytest.approx(root**2, rel=1e-9)
+    if rho == 0:
+        assert values.item() == pytest.approx(0.137905566, abs=6e-10)
+
+
+def test_capacity_along_the_axes_of_the_data():
+    T, r, M = [0.0, 0.2], [0.5, 0.9, 1.0], [1, 2, 30]
+    for P in (2, 4):
+        template = DenseHebbian(N=9, P=P, training="unsupervised", quality=0.7, examples=5)
+        values = critical_load(template, T, quality=r, examples=M)
+        assert values.dims == ("quality", "examples", "T")
+        for quality, examples in ((0.5, 30), (0.9, 2)):
+            single = critical_load(template.replace(quality=quality, examples=examples), T)
+            assert single.dims == ("T",)
+            np.testing.assert_array_equal(values.sel(quality=quality, examples=examples), single)
+        assert critical_load(template, T, quality=r).dims == ("quality", "T")
+        assert critical_load(template, T, examples=M).dims == ("examples", "T")
+        # One example, or perfect ones: how it is learned makes no difference.
+        taught = critical_load(template.replace(training="supervised"), T, quality=r, examples=M)
+        np.testing.assert_allclose(values.sel(examples=1), taught.sel(examples=1), rtol=1e-12)
+        np.testing.assert_array_equal(values.sel(quality=1.0), taught.sel(quality=1.0))
+        assert (values.sel(examples=30, quality=0.5) < 0.95 * taught.sel(examples=30, quality=0.5)).all()
+
+
+def test_bad_axes_of_the_data_are_named():
+    model = DenseHebbian(N=9, P=2, training="supervised", quality=0.7, examples=5)
+    with pytest.raises(ValueError, match=r"every value of quality: quality = 1\.1"):
+        critical_load(model, 0.0, quality=1.1)
+    with pytest.raises(TypeError, match=r"examples = 2\.0 is not an array of integers"):
+        critical_load(model, 0.0, examples=2.0)
+    with pytest.raises(ValueError, match=r"quality = 0\.5 has no meaning for training='storing'"):
+        critical_load(storing(2), 0.0, quality=0.5)
+
+
 @pytest.mark.parametrize(
     ("P", "gamma", "m"),
     [(3, 0.4646, 0.645), (4, 0.4602, 0.816), (6, 0.5292, 0.915)],  # Reference solution, Gardner 1987
