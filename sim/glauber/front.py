@@ -154,12 +154,8 @@ def simulate(
         word, sums = random.float_word(temperature), np.zeros((replicas, xi.shape[1]), dtype=np.int64)
         _advance(arguments, 0, equilibration, word, key, probes, xi[:, :0], sums[:, :0], False)
         record, q, spins = _advance(arguments, equilibration, sweeps, word, key, probes, xi, sums, configurations)
-        results.append(_summary(sample, record, q, spins, sums, sweeps, series))
-    dataset = xr.concat(results, dim=xr.DataArray(temperatures, dims="T", name="T"))
-    dataset = dataset.assign_coords(replica=np.arange(replicas))
-    if replicas > 1:
-        pairs = [f"{a}-{b}" for a in range(replicas) for b in range(a + 1, replicas)]
-        dataset = dataset.assign_coords(pair=pairs)
+        results.append(summary(sample, record, q, series, spins, sums))
+    dataset = along_temperatures(results, temperatures, replicas)
     if overlaps == "all":
         dataset = dataset.assign_coords(pattern=np.arange(K))
     return describe(dataset)
@@ -285,13 +281,13 @@ LABELS = {
 }
 
 
-def describe(dataset: xr.Dataset) -> xr.Dataset:
+def describe(dataset: xr.Dataset, labels: Mapping[str, tuple[str, str]] = LABELS) -> xr.Dataset:
     """Attach long names and units to the variables of a simulation."""
     for name, variable in dataset.variables.items():
         base, _, suffix = str(name).rpartition("_")
         stem, kind = (base, suffix) if suffix in ("error", "series") else (str(name), "")
-        if stem in LABELS:
-            long_name, units = LABELS[stem]
+        if stem in labels:
+            long_name, units = labels[stem]
             kind = {"error": "standard error of the ", "series": "time series of the "}.get(kind, "")
             variable.attrs.update(long_name=kind + long_name, units=units)
     return dataset
@@ -314,22 +310,26 @@ def _advance(
     record = np.empty((sweeps, 4, replicas))
     q = np.empty((sweeps, replicas * (replicas - 1) // 2))
     spins = np.empty((sweeps if configurations else 0, replicas, N), dtype=np.int8)
-    for start in range(0, sweeps, _CHUNK):
-        chunk = slice(start, min(start + _CHUNK, sweeps))
+    for chunk in chunks(sweeps):
         kernels.build(state, sigma)
-        kernels.run(*arguments, first + start, word, key, probes, record[chunk], q[chunk], xi, sums, spins[chunk])
+        kernels.run(*arguments, first + chunk.start, word, key, probes, record[chunk], q[chunk], xi, sums, spins[chunk])
     return record, q, spins
 
 
-def _summary(
+def chunks(sweeps: int) -> list[slice]:
+    """Cut sweeps into the stretches before each of which the caches are built anew."""
+    return [slice(start, min(start + _CHUNK, sweeps)) for start in range(0, sweeps, _CHUNK)]
+
+
+def summary(
     sample: QuenchedSample,
     record: NDArray[np.float64],
     q: NDArray[np.float64],
-    spins: NDArray[np.int8],
-    sums: NDArray[np.int64],
-    sweeps: int,
     series: bool,
+    spins: NDArray[np.int8] | None = None,
+    sums: NDArray[np.int64] | None = None,
 ) -> xr.Dataset:
+    """Return the averages at one temperature, of what the arguments of `kernels.run` with these names received."""
     exponential = sample.model.P is None
     energy = record[:, 2] if exponential else record[:, 2] / sample.model.N
     measured = {
@@ -346,11 +346,20 @@ def _summary(
         if series:
             variables[f"{name}_series"] = (("sweep", dim), values)
     variables["acceptance"] = ("replica", record[:, 3].mean(axis=0))
-    if sums.size:
-        variables["m_all"] = (("replica", "pattern"), sums / (sweeps * sample.model.N))
-    if spins.size:
+    if sums is not None and sums.size:
+        variables["m_all"] = (("replica", "pattern"), sums / (len(record) * sample.model.N))
+    if spins is not None and spins.size:
         variables["spins"] = (("sweep", "replica", "site"), spins)
     return xr.Dataset(variables)
+
+
+def along_temperatures(results: list[xr.Dataset], temperatures: NDArray[np.float64], replicas: int) -> xr.Dataset:
+    """Join the results of single temperatures; number the replicas and name their pairs."""
+    dataset = xr.concat(results, dim=xr.DataArray(temperatures, dims="T", name="T"))
+    dataset = dataset.assign_coords(replica=np.arange(replicas))
+    if "pair" in dataset.dims:
+        dataset = dataset.assign_coords(pair=[f"{a}-{b}" for a in range(replicas) for b in range(a + 1, replicas)])
+    return dataset
 
 
 def _check_record(
