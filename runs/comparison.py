@@ -5,18 +5,22 @@ from collections.abc import Iterable
 import numpy as np
 import xarray as xr
 
+# Errors below this are of the arithmetic, not of the samples.
+ROUNDING = 1e-10
+
 
 def sample_statistics(simulation: xr.Dataset, name: str) -> tuple[xr.DataArray, xr.DataArray]:
     """Return the mean of a variable over quenched samples and its standard error.
 
-    Replicas (or pairs of them) of one sample are averaged first: they share the disorder.
+    Replicas (or pairs of them) of one sample are averaged first: they share the disorder. Both are NaN where a
+    sample has no value: a mean over the others would be one over chosen samples.
     """
     values = simulation[name]
     values = values.mean([dim for dim in ("replica", "pair") if dim in values.dims])
     count = values.sizes["sample"]
     if count < 2:
         return values.mean("sample"), xr.full_like(values.mean("sample"), np.nan)
-    return values.mean("sample"), values.std("sample", ddof=1) / np.sqrt(count)
+    return values.mean("sample", skipna=False), values.std("sample", ddof=1, skipna=False) / np.sqrt(count)
 
 
 def compare(
@@ -33,7 +37,8 @@ def compare(
     simulation : xarray.Dataset
         From `sim.sweep`.
     theory : xarray.Dataset
-        Predictions on the same coordinates.
+        Predictions on the same coordinates; along ``sample`` too if each sample has its own, as with given
+        patterns. Residuals are then those of pairs: what the samples differ in cancels.
     names : iterable of str
         Order parameters to compare.
     where : xarray.DataArray of bool
@@ -43,15 +48,15 @@ def compare(
     -------
     xarray.Dataset
         For each name: ``*_mean``, ``*_error`` (standard error over samples), ``*_residual`` (measured minus
-        predicted), ``*_pull`` (residual over error; Student-t with samples - 1 degrees of freedom if the theory
-        holds and the system is large), and the scalars ``*_chi2``, ``*_points``. A point without prediction, or
-        whose samples all agree to the last digit, has no pull.
+        predicted), ``*_pull`` (residual over its error, that of the mean unless each sample has its prediction;
+        Student-t with samples - 1 degrees of freedom if the theory holds and the system is large), and the scalars
+        ``*_chi2``, ``*_points``. A point without prediction, or whose samples all agree up to rounding, has no pull.
     """
     compared = xr.Dataset()
     for name in names:
         mean, error = sample_statistics(simulation, name)
-        residual = mean - theory[name]
-        pull = (residual / error).where((error > 0) & where)
+        residual, spread = sample_statistics(simulation[[name]] - theory[[name]], name)
+        pull = (residual / spread).where((spread > ROUNDING) & where)
         compared[f"{name}_mean"] = mean.assign_attrs(long_name=f"{name}, mean over samples", units="1")
         compared[f"{name}_error"] = error.assign_attrs(long_name=f"standard error of {name}", units="1")
         compared[f"{name}_residual"] = residual.assign_attrs(long_name=f"{name}, measured - predicted", units="1")

@@ -40,6 +40,31 @@ def test_points_outside_the_theory_have_residuals_but_no_pulls():
     assert compared.m_chi2 == pytest.approx(1)
 
 
+def test_samples_with_predictions_of_their_own_are_compared_one_by_one():
+    simulation = simulated([[1.0, 2.0, 6.0]], T=[0.1])
+    theory = xr.Dataset({"m": (("T", "sample"), [[0.0, 2.0, 3.0]])}, coords={"T": [0.1]})
+    compared = comparison.compare(simulation, theory, names=["m"])
+    # Residuals 1, 0, 3: mean 4/3, variance 7/3; the samples themselves have mean 3, variance 7.
+    np.testing.assert_allclose(compared.m_mean, [3])
+    np.testing.assert_allclose(compared.m_error, [np.sqrt(7 / 3)])
+    np.testing.assert_allclose(compared.m_residual, [4 / 3])
+    np.testing.assert_allclose(compared.m_pull, [4 / 3 / np.sqrt(7 / 9)])
+
+
+def test_a_sample_without_prediction_leaves_its_point_without_a_pull():
+    simulation = simulated([[1.0, 2.0, 6.0]], T=[0.1])
+    theory = xr.Dataset({"m": (("T", "sample"), [[0.0, np.nan, 3.0]])}, coords={"T": [0.1]})
+    compared = comparison.compare(simulation, theory, names=["m"])
+    assert compared.m_residual.isnull().all()
+    assert compared.m_points == 0
+
+
+def test_residuals_that_agree_up_to_rounding_have_no_pull():
+    simulation = simulated([[0.1, 0.2, 0.3]], T=[0.1])
+    theory = xr.Dataset({"m": (("T", "sample"), [[0.0, 0.1, 0.2]])}, coords={"T": [0.1]})
+    assert comparison.compare(simulation, theory, names=["m"]).m_pull.isnull().all()
+
+
 def test_replicas_of_a_sample_count_as_one():
     values = np.array([[1.0, 5.0], [2.0, 2.0], [3.0, 5.0]])
     simulation = xr.Dataset({"m": (("sample", "replica"), values)})
