@@ -112,7 +112,7 @@ def draw_map(axes: plt.Axes, compared: xr.Dataset, lines: xr.Dataset) -> None:
     axes.legend(loc="upper right", fontsize="small", labelcolor="white")
 
 
-def draw_cuts(axes: plt.Axes, compared: xr.Dataset, cuts: xr.Dataset) -> None:
+def draw_cuts(axes: plt.Axes, compared: xr.Dataset, cuts: xr.Dataset, symbol: str = r"\gamma") -> None:
     """Draw m against T at a few loads: measured points over the prediction, dashed where retrieval is metastable."""
     for colour, load in zip(figures.COLOURS, cuts["load"].values, strict=False):
         predicted, cut = cuts.sel(load=load), compared.sel(load=load)
@@ -122,7 +122,7 @@ def draw_cuts(axes: plt.Axes, compared: xr.Dataset, cuts: xr.Dataset) -> None:
         axes.errorbar(cut["T"], cut["m_mean"], cut["m_error"], color=colour, **figures.POINTS)
     axes.set(xlabel="temperature $T$", ylabel="Mattis magnetisation $m$", ylim=(-0.05, 1.05))
     keys = [
-        Line2D([], [], color=colour, marker="o", markersize=4, label=rf"$\gamma = {load:.2f}$")
+        Line2D([], [], color=colour, marker="o", markersize=4, label=rf"${symbol} = {load:.2f}$")
         for colour, load in zip(figures.COLOURS, cuts["load"].values, strict=False)
     ]
     keys.append(Line2D([], [], color="grey", label="theory, stable"))

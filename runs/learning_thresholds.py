@@ -1,0 +1,182 @@
+"""Learning an archetype it never saw: magnetisation against the number of examples, with and without a teacher.
+
+Dense networks with P = 2 and 4, and a multitasking network of 3 patterns, at several qualities r of the examples. With
+a teacher, who says which examples belong together, the number of examples M must exceed the order of (1 - r^2)/r^2;
+without one, in a dense network, that of r^(-2P). At low load, as in the multitasking network, the teacher makes no
+difference (arXiv:2203.01304, 2211.14067, 2212.00606, 2308.04106).
+"""
+
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from hebbian import DenseHebbian, HebbianNetwork, MultitaskingHebbian
+from runs import command_line, comparison, figures
+from sim import store, sweep
+from theory import replica_symmetric
+from theory.replica_symmetric import multitasking
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network at one temperature; its examples are the axes of a panel."""
+
+    title: str
+    model: HebbianNetwork
+    T: float
+    quality: tuple[float, ...]
+
+    def trained(self, training: str) -> HebbianNetwork:
+        """Return the network with one of the trainings; its quality and examples are those of the first point."""
+        return self.model.replace(training=training, quality=self.quality[0], examples=1)
+
+    @property
+    def initial(self) -> str:
+        """Initial spins of the simulation."""
+        return "hierarchical" if self.model.dilution else "pure"
+
+    def predict(self, training: str, examples: np.ndarray) -> xr.Dataset:
+        """Predict the overlap m with the (first) archetype, and whether it is retrieved; (quality, examples, T)."""
+        model = self.trained(training)
+        axes: dict[str, Any] = {"quality": list(self.quality), "examples": examples, "T": self.T}
+        if isinstance(model, DenseHebbian):
+            solution = replica_symmetric.solve(model, load=model.load, **axes).squeeze("load", drop=True)
+            return solution[["m", "retrieval"]]
+        assert isinstance(model, MultitaskingHebbian)
+        solution = multitasking.solve(model, **axes).isel(pattern=0, drop=True)
+        # Without a teacher a few poor examples are retrieved one by one.
+        retrieval = solution["stable"].assign_attrs(long_name="whether the archetype is retrieved", units="1")
+        return solution[["m"]].assign(retrieval=retrieval)
+
+
+def cases(N: dict[str, int]) -> dict[str, Case]:
+    """Return the networks of a preset with these sizes."""
+    return {
+        "P2": Case(
+            r"$P = 2$, $\alpha = 0.03$, $T = 0.2$", DenseHebbian(N=N["P2"], P=2, load=0.03), 0.2, (0.3, 0.5, 0.8)
+        ),
+        "P4": Case(
+            r"$P = 4$, $\gamma = 0.02$, $T = 0.3$", DenseHebbian(N=N["P4"], P=4, load=0.02), 0.3, (0.4, 0.6, 0.8)
+        ),
+        "multitasking": Case(
+            "multitasking, $K = 3$, $d = 0.3$, $T = 0.05$",
+            MultitaskingHebbian(N=N["multitasking"], K=3, dilution=0.3),
+            0.05,
+            (0.2, 0.4, 0.8),
+        ),
+    }
+
+
+TRAININGS = ("supervised", "unsupervised")
+PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {
+        "N": {"P2": 1000, "P4": 120, "multitasking": 10_000},
+        "examples": {
+            "P2": np.array([1, 3, 6, 12, 25, 50, 100, 200]),
+            "P4": np.array([1, 3, 6, 12, 25, 50, 100]),
+            "multitasking": np.array([1, 3, 6, 12, 25, 50, 100]),
+        },
+        "samples": 8,
+        "sweeps": 40,
+    },
+    "paper": {
+        "N": {"P2": 2000, "P4": 160, "multitasking": 100_000},
+        "examples": {
+            "P2": np.unique(np.geomspace(1, 800, 16).round().astype(int)),
+            "P4": np.unique(np.geomspace(1, 400, 14).round().astype(int)),
+            "multitasking": np.unique(np.geomspace(1, 400, 14).round().astype(int)),
+        },
+        "samples": 32,
+        "sweeps": 100,
+    },
+}
+FINE = 60
+
+
+def compute(preset: dict[str, Any], *, seed: int, out: Path, overwrite: bool = False, workers: int = 1) -> None:
+    """Simulate, predict and compare every network and training, and write it to `out` as it is finished."""
+    with (
+        ProcessPoolExecutor(workers, get_context("spawn")) as executor,
+        store.ResultsFile(out, {"seed": np.uint64(seed)}, overwrite=overwrite) as file,
+    ):
+        for name, case in cases(preset["N"]).items():
+            examples = preset["examples"][name]
+            fine = np.unique(np.geomspace(examples[0], examples[-1], FINE).round().astype(int))
+            for training in TRAININGS:
+                simulation = sweep(
+                    case.trained(training),
+                    quality=case.quality,
+                    examples=examples,
+                    T=case.T,
+                    samples=preset["samples"],
+                    sweeps=preset["sweeps"],
+                    seed=seed,
+                    initial=case.initial,
+                    executor=executor,
+                )
+                theory = case.predict(training, examples)
+                compared = comparison.compare(simulation, theory, names=("m",), where=theory["retrieval"])
+                group = f"{name}-{training}"
+                file.create(f"simulation/{group}", simulation)
+                file.create(f"theory/{group}", theory)
+                file.create(f"theory_lines/{group}", case.predict(training, fine))
+                file.create(f"comparison/{group}", compared)
+
+
+STYLES: dict[str, tuple[Any, str, Any]] = {"supervised": ("-", "o", "full"), "unsupervised": ("--", "s", "none")}
+
+
+def draw(out: Path) -> Figure:
+    """Draw the networks of a results file, a panel each: measured points over predicted lines."""
+    names = cases(PRESETS["quick"]["N"])
+    figure, axes = plt.subplots(1, len(names), figsize=(12, 4), sharey=True)
+    for panel, (name, case) in zip(axes, names.items(), strict=True):
+        for training, (line, marker, fill) in STYLES.items():
+            curves = store.read(out, f"theory_lines/{name}-{training}").isel(T=0)
+            points = store.read(out, f"comparison/{name}-{training}").isel(T=0)
+            for r, colour in zip(case.quality, figures.COLOURS, strict=False):
+                curve = curves.sel(quality=r)
+                panel.plot(curve["examples"], curve["m"].where(curve["retrieval"]), line, color=colour, linewidth=1.2)
+                at = points.sel(quality=r)
+                style = figures.POINTS | {"marker": marker, "color": colour, "fillstyle": fill}
+                panel.errorbar(at["examples"], at["m_mean"], at["m_error"], **style)
+        keys = [
+            Line2D([], [], color=colour, label=f"$r = {r}$")
+            for r, colour in zip(case.quality, figures.COLOURS, strict=False)
+        ]
+        for training, (line, marker, fill) in STYLES.items():
+            keys.append(Line2D([], [], linestyle=line, marker=marker, color="grey", fillstyle=fill, label=training))
+        panel.legend(handles=keys, fontsize="small", loc="lower right")
+        panel.set(xlabel="examples per archetype $M$", xscale="log")
+        panel.set_title(case.title, fontsize="medium")
+    axes[0].set_ylabel("magnetisation of the archetype $m$")
+    axes[0].set_ylim(-0.05, 1.05)
+    return figure
+
+
+def main(
+    preset: command_line.PresetOption = command_line.Preset.quick,
+    seed: command_line.SeedOption = 1,
+    out: command_line.OutOption = Path("results/learning_thresholds.h5"),
+    overwrite: command_line.OverwriteOption = False,
+    workers: command_line.WorkersOption = command_line.CORES,
+) -> None:
+    """Measure and predict the magnetisation against the number of examples, with and without a teacher."""
+    compute(PRESETS[preset], seed=seed, out=out, overwrite=overwrite, workers=workers)
+    for group in store.groups(out, "comparison"):
+        compared = store.read(out, f"comparison/{group}")
+        within = int((abs(compared["m_pull"]) < 3).sum())
+        print(f"{group}: {within} of {int(compared['m_points'])} points within 3 standard errors")
+    print(*figures.save(draw(out), out), sep="\n")
+
+
+if __name__ == "__main__":
+    command_line.application(main)()
