@@ -1,10 +1,16 @@
 """Axes and labels that the functions of this package share."""
 
+import itertools
+from collections.abc import Mapping
+from typing import TypeVar
+
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from hebbian import DenseHebbian, validation
+from hebbian import DenseHebbian, HebbianNetwork, validation
+
+Model = TypeVar("Model", bound=HebbianNetwork)
 
 #: Unit of energies and temperatures: the normalisation of the Hamiltonian.
 ENERGY_UNIT = "H = -(N/2) sum m^P"
@@ -13,6 +19,8 @@ AXES = {
     "T": ("temperature T, k_B = 1", ENERGY_UNIT),
     "quality": ("quality r of the examples", "1"),
     "examples": ("number M of examples per archetype", "1"),
+    "dilution": ("dilution d, fraction of blank entries", "1"),
+    "pattern": ("pattern", "1"),
 }
 
 
@@ -79,6 +87,12 @@ def data_axes(quality: ArrayLike | None, examples: ArrayLike | None) -> dict[str
             raise TypeError(f"examples = {examples!r} is not an array of integers; allowed: integers >= 1")
         data["examples"] = validation.axis("examples", examples, minimum=1).astype(np.int64)
     return data
+
+
+def models_along(model: Model, axes: Mapping[str, NDArray]) -> list[Model]:
+    """Return the model at every point of the product of axes over its parameters, the last axis fastest."""
+    points = itertools.product(*(values.tolist() for values in axes.values()))
+    return [model.replace(**dict(zip(axes, point, strict=True))) for point in points]
 
 
 def label(data: xr.Dataset | xr.DataArray) -> None:

@@ -48,8 +48,9 @@ def solve_given(
     start : array_like, shape (N,)
         Spins from whose overlaps the iteration starts.
     learned : array_like, shape (K, N), optional
-        Normalised example means; left out: the archetypes themselves. They stand for all examples of unsupervised
-        training too, up to terms of order (K M)/N.
+        Normalised example means; left out: the archetypes themselves. In unsupervised training they stand for all
+        examples where these are not retrieved one by one (few and poor ones are); to leave that open, give each
+        archetype M times and, as `learned`, its examples over :math:`\sqrt{M R}`.
 
     Returns
     -------

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hebbian import MultitaskingHebbian, validation
 from theory.replica_symmetric.amplitudes import SAME, State, descend, hierarchy, mixture, states
-from theory.replica_symmetric.axes import ENERGY_UNIT, data_axes, label
+from theory.replica_symmetric.axes import ENERGY_UNIT, data_axes, label, models_along
 from theory.replica_symmetric.pattern_average import LARGEST_ENUMERATION, LOWEST_T, Entries, entries
 
 STARTS = ("hierarchical", "pure", "parallel", "lowest")
@@ -118,10 +118,7 @@ def solve(
     if dilution is not None:
         axes["dilution"] = validation.axis("dilution", dilution, minimum=0.0)
     shape = tuple(values.size for values in axes.values())
-    models = [
-        model.replace(**{name: values[i].item() for (name, values), i in zip(axes.items(), index, strict=True)})
-        for index in np.ndindex(shape)
-    ]
+    models = models_along(model, axes)
     laws = [law_of_entries(point, temperatures, data_noise) for point in models]
     found = [
         _state(point, law, value, start) for point, law in zip(models, laws, strict=True) for value in temperatures
@@ -256,6 +253,4 @@ def _dataset(
     codes = np.arange(len(PHASES), dtype=np.int8)
     result["phase"].attrs.update(flag_values=codes, flag_meanings=" ".join(PHASES))
     label(result)
-    if "dilution" in result.coords:
-        result.coords["dilution"].attrs.update(long_name="dilution d, fraction of blank entries", units="1")
     return result

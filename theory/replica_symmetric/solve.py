@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hebbian import DenseHebbian, validation
 from theory.replica_symmetric import disorder, saddle, thermodynamics
-from theory.replica_symmetric.axes import ENERGY_UNIT, data_axes, label, load_axis
+from theory.replica_symmetric.axes import ENERGY_UNIT, data_axes, label, load_axis, models_along
 from theory.replica_symmetric.field import ROUNDING
 
 BRANCHES = {"retrieval": saddle.RETRIEVAL, "glass": saddle.GLASS, "paramagnet": saddle.PARAMAGNET}
@@ -100,9 +100,8 @@ def solve(
     data = data_axes(quality, examples)
     shape = tuple(values.size for values in data.values())
     fields: dict[str, list[NDArray]] = {}
-    for index in np.ndindex(shape):
-        changes = {name: values[i].item() for (name, values), i in zip(data.items(), index, strict=True)}
-        net = disorder.network(model.replace(**changes), load=1.0, T=0.0, data_noise=data_noise)
+    for point in models_along(model, data):
+        net = disorder.network(point, load=1.0, T=0.0, data_noise=data_noise)
         for name, values in solve_network(net, axes["load"], axes["T"], branch).items():
             fields.setdefault(name, []).append(values)
     dims = (*data, *axes)

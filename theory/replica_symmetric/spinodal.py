@@ -11,7 +11,7 @@ from numba import njit
 from numpy.typing import ArrayLike
 
 from hebbian import DenseHebbian, validation
-from theory.replica_symmetric.axes import ENERGY_UNIT, check_model, data_axes, line, load_axis
+from theory.replica_symmetric.axes import ENERGY_UNIT, check_model, data_axes, line, load_axis, models_along
 from theory.replica_symmetric.disorder import Network, network
 from theory.replica_symmetric.saddle import retrieves
 
@@ -144,13 +144,12 @@ def critical_load(
     """
     check_model(model)
     temperatures = validation.axis("T", T, minimum=0.0)
-    axes = data_axes(quality, examples) | {"T": temperatures}
-    values = np.empty(tuple(axis.size for axis in axes.values()))
-    for index in np.ndindex(values.shape[:-1]):
-        changes = {name: axes[name][i].item() for name, i in zip(axes, index, strict=False)}
-        net = network(model.replace(**changes), load=1.0, T=0.0, data_noise=data_noise)
-        values[index] = [largest_load(net, temperature) for temperature in temperatures.tolist()]
-    return line("critical_load", "critical load gamma_c", "1", values, axes)
+    data = data_axes(quality, examples)
+    nets = [network(point, load=1.0, T=0.0, data_noise=data_noise) for point in models_along(model, data)]
+    values = [[largest_load(net, temperature) for temperature in temperatures.tolist()] for net in nets]
+    axes = data | {"T": temperatures}
+    shape = [axis.size for axis in axes.values()]
+    return line("critical_load", "critical load gamma_c", "1", np.reshape(values, shape), axes)
 
 
 def spinodal_temperature(
