@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hebbian import validation
-from hebbian.network import HebbianNetwork
+from hebbian.network import LARGEST_K, HebbianNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +76,8 @@ class MultitaskingHebbian(HebbianNetwork):
         return self.P
 
     def _pattern_number(self, load: float) -> int:
+        if load * self.N > LARGEST_K:
+            raise ValueError(f"load = {load} at N = {self.N} means K = {load * self.N:.4g} patterns; allowed: K < 2^62")
         return max(1, round(load * self.N))
 
     def _load(self, K: int) -> float:

@@ -1,6 +1,7 @@
 r"""What all Hebbian networks share: load, training from examples, quenched samples."""
 
 import dataclasses
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -11,10 +12,11 @@ from hebbian import patterns, validation
 from hebbian.quenched import QuenchedSample
 
 TRAININGS = ("storing", "supervised", "unsupervised")
+LARGEST_K = 2**62 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class HebbianNetwork:
+class HebbianNetwork(ABC):
     r"""Network of N spins that stores K patterns or learns them from noisy examples; see its subclasses.
 
     Parameters
@@ -44,14 +46,14 @@ class HebbianNetwork:
     _kept: ClassVar[str] = "load"
 
     @property
+    @abstractmethod
     def P(self) -> int | None:
         """Order of the interaction, None for the exponential one."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def interaction(self) -> str:
         """Which tuples of sites interact, see `hebbian.interaction`."""
-        raise NotImplementedError
 
     @property
     def dilution(self) -> float:
@@ -198,17 +200,17 @@ class HebbianNetwork:
                 raise ValueError(f"load = {self.load} means K = {count}, not K = {self.K}; give one of the two")
             self._fix("K", count)
         elif self.K is not None:
-            self._fix("K", validation.integer("K", self.K, minimum=1))
+            self._fix("K", validation.integer("K", self.K, minimum=1, maximum=LARGEST_K))
             self._fix("load", self._load(self.K))
 
     def _checked_load(self) -> float:
         return validation.real("load", self.load, above=0.0)
 
-    def _pattern_number(self, load: float) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def _pattern_number(self, load: float) -> int: ...
 
-    def _load(self, K: int) -> float:
-        raise NotImplementedError
+    @abstractmethod
+    def _load(self, K: int) -> float: ...
 
     def _fix(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)

@@ -52,9 +52,25 @@ def choice(name: str, value: object, allowed: Collection[str]) -> str:
     return value
 
 
-def axis(name: str, values: ArrayLike, *, above: float = -math.inf, minimum: float = -math.inf) -> NDArray[np.float64]:
+def rectangular(name: str, values: ArrayLike) -> NDArray[Any]:
+    """Return `values` as an array, or raise if its rows differ in length."""
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} = {values!r} is ragged; allowed: rows of equal length") from error
+
+
+def axis(
+    name: str,
+    values: ArrayLike,
+    *,
+    above: float = -math.inf,
+    minimum: float = -math.inf,
+    maximum: float = math.inf,
+    below: float = math.inf,
+) -> NDArray[np.float64]:
     """Return a grid axis as a 1D float array, or raise unless it is non-empty, finite, distinct and in range."""
-    array = np.atleast_1d(_array(name, values))
+    array = np.atleast_1d(rectangular(name, values))
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name} = {values!r} is not an array of real numbers")
     array = array.astype(np.float64, copy=False)
@@ -63,7 +79,7 @@ def axis(name: str, values: ArrayLike, *, above: float = -math.inf, minimum: flo
     if array.size == 0:
         raise ValueError(f"{name} is empty; allowed: at least one value")
     for value in array.tolist():
-        real(f"every value of {name}: {name}", value, above=above, minimum=minimum)
+        real(f"every value of {name}: {name}", value, above=above, minimum=minimum, maximum=maximum, below=below)
     if np.unique(array).size != array.size:
         raise ValueError(f"{name} = {array.tolist()} repeats a value; allowed: distinct values")
     return array
@@ -73,7 +89,7 @@ def signs(name: str, values: ArrayLike, shape: tuple[int, ...], *, blanks: bool 
     """Return `values` as int8, or raise unless it has the given shape and only entries -1 and +1 (0, with `blanks`)."""
     allowed = (-1, 0, 1) if blanks else (-1, 1)
     words = "-1, 0 and +1" if blanks else "-1 and +1"
-    array = _array(name, values)
+    array = rectangular(name, values)
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}; allowed: {shape}")
     if not np.issubdtype(array.dtype, np.number) or np.issubdtype(array.dtype, np.complexfloating):
@@ -112,13 +128,6 @@ def available_memory() -> float:
         return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (AttributeError, OSError, ValueError):
         return math.inf
-
-
-def _array(name: str, values: ArrayLike) -> NDArray[Any]:
-    try:
-        return np.asarray(values)
-    except ValueError as error:
-        raise ValueError(f"{name} = {values!r} is ragged; allowed: rows of equal length") from error
 
 
 def _kilobytes(lines: Iterable[str], key: str) -> float:

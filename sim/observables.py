@@ -195,13 +195,18 @@ def crossings(cumulant: xr.DataArray, error: xr.DataArray) -> xr.Dataset:
     Raises
     ------
     ValueError
-        If the dimensions are not N and T, or one is too short.
+        If the dimensions are not N and T, one is too short, or they differ.
+    TypeError
+        If an argument is no DataArray.
     """
     for name, values in (("cumulant", cumulant), ("error", error)):
+        _check_array(name, values)
         if set(values.dims) != {"N", "T"} or min(values.shape) < 2:
             raise ValueError(f"{name} has dimensions {dict(values.sizes)}; allowed: N and T, at least two of each")
     ordered = [values.transpose("N", "T").sortby(["N", "T"]) for values in (cumulant, error)]
     (U, sigma), T, N = (values.values for values in ordered), ordered[0]["T"].values, ordered[0]["N"].values
+    if not (np.array_equal(T, ordered[1]["T"]) and np.array_equal(N, ordered[1]["N"])):
+        raise ValueError("cumulant and error differ in their values of N or T; allowed: the same of both")
     found = np.array([_crossing(T, U[k : k + 2], sigma[k : k + 2]) for k in range(len(N) - 1)])
     names = ("T", "T_error", "cumulant", "cumulant_error")
     dataset = xr.Dataset({name: ("crossing", column) for name, column in zip(names, found.T, strict=True)})
@@ -230,8 +235,7 @@ def _crossing(T: NDArray, U: NDArray, sigma: NDArray) -> tuple[float, float, flo
 
 def _groups(name: str, values: xr.DataArray, blocks: int) -> tuple[xr.DataArray, list[str]]:
     """Cut a series along ``group`` into independent parts: samples, else blocks of sweeps. And what is in a part."""
-    if not isinstance(values, xr.DataArray):
-        raise TypeError(f"{name} is of type {type(values).__name__}; allowed: xarray.DataArray")
+    _check_array(name, values)
     blocks = validation.integer("blocks", blocks, minimum=2)
     sweeps = values.sizes.get("sweep", 0)
     if values.sizes.get("sample", 1) > 1:
@@ -247,6 +251,11 @@ def _groups(name: str, values: xr.DataArray, blocks: int) -> tuple[xr.DataArray,
         )
     averaged = ("sweep", "sweep_of_block", "sample", "replica", "pair")
     return grouped, [dimension for dimension in averaged if dimension in grouped.dims]
+
+
+def _check_array(name: str, values: xr.DataArray) -> None:
+    if not isinstance(values, xr.DataArray):
+        raise TypeError(f"{name} is of type {type(values).__name__}; allowed: xarray.DataArray")
 
 
 def _describe(dataset: xr.Dataset, **long_names: str) -> xr.Dataset:

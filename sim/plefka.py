@@ -60,7 +60,8 @@ def effective_dynamics(
     T : float or array_like, shape (temperatures,)
         Temperatures >= 0, :math:`k_B = 1`; 0 is the limit, :math:`m_i = {\rm sign}(h_i)` (q = 1: no reaction).
     order : {1, 2}
-        Order of the expansion: naive mean field, or with the reaction.
+        Order of the expansion: naive mean field, or with the reaction; where free spins keep q below 1 that grows
+        as 1/T, and at low T no fixed point may be reached.
     iterations : int
         Largest number of sweeps, at least 1.
     tolerance : float
@@ -99,6 +100,7 @@ def effective_dynamics(
     >>> effective_dynamics(sample, T=0.5, seed=0).m.values.round(3)
     array([[0.956]])
     """
+    front.check_sample(sample)
     validation.integer("order", order, minimum=1, maximum=2)
     validation.integer("iterations", iterations, minimum=1)
     validation.real("tolerance", tolerance, above=0.0)
@@ -115,7 +117,6 @@ def effective_dynamics(
         }
     )
     c = energy_covariance(sample.model) if order == 2 else 0.0
-    probes = np.stack([sample.xi[pattern % len(sample.xi)], sample.learned(pattern)])
     start = front.initial_spins(
         sample,
         initial,
@@ -126,6 +127,7 @@ def effective_dynamics(
         seed=seed,
         task=task,
     )
+    probes = np.stack([sample.xi[pattern], sample.learned(pattern)])
     state = _state(sample, replicas)
     N, P = sample.model.N, len(state.e[0]) - 1
     results = []

@@ -159,8 +159,9 @@ def sweep(
     Raises
     ------
     TypeError, ValueError, MemoryError, OSError
-        Before any work: if a point of the grid is no valid model, an option is unknown or out of range,
-        a task does not fit in memory, or the file exists or cannot be written.
+        Before any work: if a point of the grid is no valid model, an option is unknown, out of range or contradicts
+        a model, what is to be kept differs in size along the grid, a task does not fit in memory, or the file exists
+        or cannot be written.
     """
     temperatures = validation.axis("T", T, minimum=0.0)
     samples = validation.integer("samples", samples, minimum=1)
@@ -183,9 +184,11 @@ def sweep(
     needed = max(task.model.memory() + states.memory(task.model, replicas) for task in tasks)
     # Unpickled tasks wait in line; their samples exist in the workers only.
     validation.memory(f"{workers} worker(s) with a sample each", workers * needed)
-    if images is not None:
-        for task in tasks:
+    for task in tasks[::samples]:
+        front.check_network(task.model, options)
+        if images is not None:
             task.model.check_archetypes(images)
+    _check_sizes(tasks, options)
     file = None
     if out is not None:
         check_output(out, overwrite=overwrite)
@@ -268,6 +271,14 @@ def _tasks(
             raise ValueError("neither load nor K is set by the model or an axis; allowed: load > 0 or K >= 1")
         for sample in range(samples):
             yield Task(point, sample, (*index, sample), seed, options, archetypes)
+
+
+def _check_sizes(tasks: list[Task], options: dict[str, Any]) -> None:
+    """Raise unless what is kept of every task has the same shape."""
+    for option, value, name in (("overlaps", "all", "K"), ("configurations", True, "N")):
+        sizes = sorted({getattr(task.model, name) for task in tasks})
+        if options.get(option) == value and len(sizes) > 1:
+            raise ValueError(f"{option} = {value!r} with {name} = {sizes}; allowed: the same {name} all over the grid")
 
 
 def _attributes(

@@ -52,7 +52,7 @@ def parallel_tempering(
     sample : QuenchedSample
         Network with a polynomial interaction.
     T : array_like, shape (temperatures,)
-        Ladder: at least two temperatures > 0 in increasing order, see `tuned_ladder`.
+        Ladder: at least two temperatures > 0 (1/T a finite number) in increasing order, see `tuned_ladder`.
     sweeps : int
         Sweeps (N updates at each temperature) measured, after each of which observables are recorded; at least 1.
     equilibration : int
@@ -93,6 +93,7 @@ def parallel_tempering(
     ----------
     Hukushima and Nemoto, J. Phys. Soc. Jpn. 65, 1604 (1996).
     """
+    front.check_sample(sample)
     temperatures = front.check_options(
         {
             "T": T,
@@ -111,7 +112,7 @@ def parallel_tempering(
     validation.choice("scan", scan, SCANS)
     if sample.model.P is None:
         raise ValueError("interaction = 'exponential' has energies that overflow; allowed: 'distinct' or 'all'")
-    learned, J = sample.learned(pattern), len(temperatures)
+    J = len(temperatures)
     held = max(sweeps, equilibration) + sweeps * series
     validation.memory(
         f"the record of {sweeps} sweeps, {replicas} replicas, {J} temperatures",
@@ -138,7 +139,7 @@ def parallel_tempering(
         np.array([random.float_word(value) for value in temperatures.tolist()]),
         np.array(random.kernel_key(seed, task, "dynamics")),
         np.array(random.kernel_key(seed, task, "exchange")),
-        np.stack([sample.xi[pattern].astype(np.float64), learned]),
+        np.stack([sample.xi[pattern].astype(np.float64), sample.learned(pattern)]),
         np.arange(replicas * J).reshape(replicas, J),
     )
     _advance(ladder, 0, equilibration)
@@ -226,8 +227,12 @@ def tuned_ladder(
 
 
 def _check_ladder(temperatures: NDArray[np.float64]) -> None:
-    if len(temperatures) < 2 or temperatures[0] <= 0 or np.any(np.diff(temperatures) <= 0):
-        raise ValueError(f"T = {temperatures.tolist()}; allowed: two or more temperatures > 0 in increasing order")
+    # 1/T is to be a number.
+    smallest = np.finfo(np.float64).tiny
+    if len(temperatures) < 2 or temperatures[0] < smallest or np.any(np.diff(temperatures) <= 0):
+        raise ValueError(
+            f"T = {temperatures.tolist()}; allowed: two or more temperatures >= {smallest:.3g} in increasing order"
+        )
 
 
 def _advance(

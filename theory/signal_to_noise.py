@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from hebbian import DenseHebbian, MultitaskingHebbian, validation
+from theory.replica_symmetric import axes
 from theory.replica_symmetric.amplitudes import hierarchy
 from theory.replica_symmetric.multitasking import check_model, law_of_entries
 from theory.replica_symmetric.pattern_average import LARGEST_ENUMERATION, Entries, averages, entries
@@ -45,8 +46,10 @@ def first_step(model: DenseHebbian, *, m: float = 1.0) -> float:
     Raises
     ------
     ValueError, TypeError
-        If m is out of range, the load of the model is not set, or its interaction is not ``distinct``.
+        If m is out of range, the model is not a DenseHebbian, its load is not set, or its interaction is not
+        ``distinct``.
     """
+    axes.check_model(model)
     m = validation.real("m", m, above=0.0, maximum=1.0)
     validation.choice("interaction", model.interaction, ("distinct",))
     if model.K is None:
@@ -112,7 +115,7 @@ def examples_needed(model: MultitaskingHebbian, *, fraction: float = math.erf(1 
     model : MultitaskingHebbian
         Network with K that learns from examples; their number is not used.
     fraction : float
-        In (0, 1).
+        In [1e-6, 1).
 
     Returns
     -------
@@ -127,7 +130,7 @@ def examples_needed(model: MultitaskingHebbian, *, fraction: float = math.erf(1 
         examples of low quality do not suffice.
     """
     K = check_model(model)
-    fraction = validation.real("fraction", fraction, above=0.0, below=1.0)
+    fraction = validation.real("fraction", fraction, minimum=1e-6, below=1.0)
     if model.quality is None:
         raise ValueError("training = 'storing' uses no examples; allowed: 'supervised', 'unsupervised'")
     stored = MultitaskingHebbian(N=model.N, K=K, dilution=model.dilution)

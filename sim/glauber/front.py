@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from hebbian import QuenchedSample, validation
+from hebbian import HebbianNetwork, QuenchedSample, validation
 from sim import random
 from sim.glauber import kernels, states
 from sim.observables import mean_and_error
@@ -110,25 +110,27 @@ def simulate(
     MemoryError
         If the record does not fit in memory, with the estimate.
     """
-    temperatures = check_options(
-        {
-            "T": T,
-            "sweeps": sweeps,
-            "equilibration": equilibration,
-            "initial": initial,
-            "corruption": corruption,
-            "components": components,
-            "replicas": replicas,
-            "dynamics": dynamics,
-            "scan": scan,
-            "overlaps": overlaps,
-            "algorithm": algorithm,
-        }
-    )
+    check_sample(sample)
+    options = {
+        "T": T,
+        "sweeps": sweeps,
+        "equilibration": equilibration,
+        "initial": initial,
+        "corruption": corruption,
+        "pattern": pattern,
+        "components": components,
+        "replicas": replicas,
+        "dynamics": dynamics,
+        "scan": scan,
+        "overlaps": overlaps,
+        "series": series,
+        "configurations": configurations,
+        "algorithm": algorithm,
+    }
+    temperatures = check_options(options)
+    check_network(sample.model, options)
     rule, order = DYNAMICS[dynamics], SCANS[scan]
     N, K = sample.model.N, len(sample.xi)
-    learned = sample.learned(pattern)
-    _check_record(sample, len(temperatures), sweeps, replicas, series, configurations)
     start = initial_spins(
         sample,
         initial,
@@ -142,7 +144,7 @@ def simulate(
     updates = float(N) * replicas * (sweeps + equilibration) * len(temperatures)
     state = states.make(sample, states.choose(sample, algorithm, updates), replicas)
     key = np.array(random.kernel_key(seed, task, "dynamics"))
-    probes = np.stack([sample.xi[pattern].astype(np.float64), learned])
+    probes = np.stack([sample.xi[pattern].astype(np.float64), sample.learned(pattern)])
     xi = np.ascontiguousarray(sample.xi.T) if overlaps == "all" else np.empty((0, 0), dtype=np.int8)
 
     results = []
@@ -185,12 +187,19 @@ def flip_energies(sample: QuenchedSample, sigma: ArrayLike, *, algorithm: str = 
     ValueError, TypeError
         If sigma has another shape or other entries, or the algorithm is impossible for this network.
     """
+    check_sample(sample)
     spins = validation.signs("sigma", sigma, (sample.model.N,))[None].copy()
     state = states.make(sample, states.choose(sample, algorithm, sample.model.N), 1)
     kernels.build(state, spins)
     costs, unit = kernels.flip_energies(state, spins, 0)
     with np.errstate(over="ignore", invalid="ignore"):
         return np.where(costs == 0, 0.0, costs * unit)
+
+
+def check_sample(sample: object) -> None:
+    """Raise TypeError unless the sample is a QuenchedSample."""
+    if not isinstance(sample, QuenchedSample):
+        raise TypeError(f"sample = {sample!r} is not a QuenchedSample; allowed: what `quench` of a model returns")
 
 
 def check_options(options: Mapping[str, Any]) -> NDArray[np.float64]:
@@ -200,7 +209,7 @@ def check_options(options: Mapping[str, Any]) -> NDArray[np.float64]:
         if name not in keywords or name in ("sample", "seed", "task"):
             allowed = ", ".join(sorted(set(keywords) - {"sample", "seed", "task"}))
             raise TypeError(f"{name} is not an option of a simulation; allowed: {allowed}")
-    given = {name: parameter.default for name, parameter in keywords.items()} | dict(options)
+    given = _with_defaults(options)
     for name, minimum in (("sweeps", 1), ("equilibration", 0), ("replicas", 1), ("pattern", 0), ("components", 1)):
         validation.integer(name, given[name], minimum=minimum)
     validation.real("corruption", given["corruption"], minimum=0.0, maximum=1.0)
@@ -220,6 +229,19 @@ def check_options(options: Mapping[str, Any]) -> NDArray[np.float64]:
     return temperatures
 
 
+def check_network(model: HebbianNetwork, options: Mapping[str, Any]) -> None:
+    """Raise unless `options`, which `check_options` has seen, suit a network and what they keep fits in memory."""
+    given = _with_defaults(options)
+    _check_start(model, given["initial"], given["pattern"], given["components"], given["replicas"])
+    states.check_algorithm(model, given["algorithm"])
+    sweeps, replicas, temperatures = given["sweeps"], given["replicas"], np.size(given["T"])
+    kept = temperatures if given["series"] else 1
+    needed = 8.0 * sweeps * replicas * (4 + (replicas - 1) / 2) * (kept + 1)
+    if given["configurations"]:
+        needed += 2.0 * temperatures * sweeps * replicas * model.N
+    validation.memory(f"the record of {sweeps} sweeps, {replicas} replicas, {temperatures} temperatures", needed)
+
+
 def initial_spins(
     sample: QuenchedSample,
     initial: str | ArrayLike,
@@ -232,14 +254,10 @@ def initial_spins(
     task: tuple[int, ...] = (0,),
 ) -> NDArray[np.int8]:
     """Return the initial spins of all replicas, shape (replicas, N); arguments as in `simulate`."""
+    _check_start(sample.model, initial, pattern, components, replicas)
     N = sample.model.N
-    if isinstance(initial, str):
-        start = _template(sample, initial, pattern, components)
-        spins = np.tile(start, (replicas, 1))
-    else:
-        given = np.asarray(initial)
-        spins = np.empty((replicas, N), dtype=np.int8)
-        spins[:] = validation.signs("initial", given, (N,) if given.ndim == 1 else (replicas, N))
+    spins = np.empty((replicas, N), dtype=np.int8)
+    spins[:] = _template(sample, initial, pattern, components) if isinstance(initial, str) else initial
     for r in range(replicas):
         rng = random.stream(seed, task, "initial", r)
         free = np.flatnonzero(spins[r] == 0)
@@ -248,6 +266,23 @@ def initial_spins(
         reversed_sites = rng.permutation(N)[: round(corruption * N)]
         spins[r, reversed_sites] *= -1
     return spins
+
+
+def _with_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all arguments of `simulate`, those in `options` and the defaults of the rest."""
+    keywords = inspect.signature(simulate).parameters
+    return {name: parameter.default for name, parameter in keywords.items()} | dict(options)
+
+
+def _check_start(model: HebbianNetwork, initial: str | ArrayLike, pattern: int, components: int, replicas: int) -> None:
+    """Raise unless a network has the patterns that initial spins ask for, or given ones have its size."""
+    K = model.K or 0
+    validation.integer("pattern", pattern, minimum=0, maximum=K - 1)
+    if not isinstance(initial, str):
+        given = validation.rectangular("initial", initial)
+        validation.signs("initial", given, (model.N,) if given.ndim == 1 else (replicas, model.N))
+    elif initial == "mixture":
+        validation.integer("components", components, minimum=1, maximum=K)
 
 
 def _template(sample: QuenchedSample, initial: str, pattern: int, components: int) -> NDArray[np.int8]:
@@ -262,8 +297,6 @@ def _template(sample: QuenchedSample, initial: str, pattern: int, components: in
         for mu in range(pattern + 1, pattern + K):
             spins = np.where(spins == 0, sample.xi[mu % K], spins)
         return spins
-    if initial == "mixture" and components > K:
-        raise ValueError(f"components = {components} is out of range; allowed: 1 to K = {K}")
     members = (pattern + np.arange(components if initial == "mixture" else K)) % K
     return np.sign(sample.xi[members].sum(axis=0, dtype=np.int64)).astype(np.int8)
 
@@ -278,6 +311,9 @@ LABELS = {
     "m_all": ("Mattis magnetisation of every pattern", "1"),
     "spins": ("spins after each sweep", "1"),
     "T": ("temperature", "1"),
+    "pattern": ("pattern", "1"),
+    "replica": ("replica", "1"),
+    "pair": ("pair of replicas", "1"),
 }
 
 
@@ -360,13 +396,3 @@ def along_temperatures(results: list[xr.Dataset], temperatures: NDArray[np.float
     if "pair" in dataset.dims:
         dataset = dataset.assign_coords(pair=[f"{a}-{b}" for a in range(replicas) for b in range(a + 1, replicas)])
     return dataset
-
-
-def _check_record(
-    sample: QuenchedSample, temperatures: int, sweeps: int, replicas: int, series: bool, configurations: bool
-) -> None:
-    kept = temperatures if series else 1
-    needed = 8.0 * sweeps * replicas * (4 + (replicas - 1) / 2) * (kept + 1)
-    if configurations:
-        needed += 2.0 * temperatures * sweeps * replicas * sample.model.N
-    validation.memory(f"the record of {sweeps} sweeps, {replicas} replicas, {temperatures} temperatures", needed)

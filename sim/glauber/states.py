@@ -37,9 +37,7 @@ def choose(sample: QuenchedSample, algorithm: str, updates: float) -> str:
     ValueError
         If the algorithm is unknown or impossible for this network.
     """
-    validation.choice("algorithm", algorithm, ALGORITHMS)
-    if algorithm == "fields" and sample.model.P != 2:
-        raise ValueError(f"algorithm = 'fields' needs P = 2, the model has P = {sample.model.P}; allowed: 'rows'")
+    check_algorithm(sample.model, algorithm)
     if algorithm != "auto" or sample.model.P != 2:
         return "rows" if algorithm == "auto" else algorithm
     L, N = sample.rows.shape
@@ -48,6 +46,13 @@ def choose(sample: QuenchedSample, algorithm: str, updates: float) -> str:
     by_rows = updates * (0.15 * L + 0.1 * 0.6 * L)
     by_fields = updates * 0.1 * 0.2 * N + 0.04 * float(N) * N * L
     return "fields" if N <= _LARGEST_N and by_fields < by_rows else "rows"
+
+
+def check_algorithm(model: HebbianNetwork, algorithm: str) -> None:
+    """Raise ValueError if an algorithm is unknown or impossible for a network."""
+    validation.choice("algorithm", algorithm, ALGORITHMS)
+    if algorithm == "fields" and model.P != 2:
+        raise ValueError(f"algorithm = 'fields' needs P = 2, the model has P = {model.P}; allowed: 'rows'")
 
 
 def memory(model: HebbianNetwork, replicas: int) -> float:

@@ -117,7 +117,7 @@ def test_order():
         ({"load": 1e18}, ValueError, r"load = 1e\+18 at N = 10 means K = exp\(.*\) patterns; allowed: K < 2\^62"),
         ({**EXPONENTIAL, "load": 5.0}, ValueError, r"load = 5.0 at N = 10 means K = exp\(50\)"),
         ({**EXPONENTIAL, "load": -0.1}, ValueError, r"load = -0.1 is out of range; .* \[0.0, inf\)"),
-        ({"K": 0}, ValueError, "K = 0 is out of range; allowed: integers >= 1"),
+        ({"K": 0}, ValueError, "K = 0 is out of range; allowed: integers from 1 to"),
         ({"K": 2.5}, TypeError, "K = 2.5 is not an integer"),
         ({"load": 0.5, "K": 7}, ValueError, "load = 0.5 means K = 5, not K = 7; give one of the two"),
         ({"N": 1000, "P": 150, "load": 1e-300}, ValueError, r"P = 150 is out of range at N = 1000, M = 1; allowed"),

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hebbian import DenseHebbian, MultitaskingHebbian
+from hebbian import DenseHebbian, HebbianNetwork, MultitaskingHebbian
 
 TRAININGS = [{}] + [{"training": name, "quality": 0.6, "examples": 4} for name in ("supervised", "unsupervised")]
 
@@ -75,7 +75,9 @@ def test_memory_counts_the_arrays():
         ({"dilution": "0.5"}, TypeError, "dilution = '0.5' is not a real number"),
         ({"N": 1}, ValueError, "N = 1 is out of range"),
         ({"K": 0}, ValueError, "K = 0 is out of range"),
+        ({"K": 2**62}, ValueError, "K = 4611686018427387904 is out of range"),
         ({"K": None, "load": 0.0}, ValueError, "load = 0.0 is out of range"),
+        ({"K": None, "load": 1e308}, ValueError, r"load = 1e\+308 .* allowed: K < 2\^62"),
         ({"load": 0.5}, ValueError, "load = 0.5 means K = 5, not K = 3"),
         ({"training": "none"}, ValueError, "training = 'none' is unknown"),
         ({"quality": 0.5}, ValueError, "quality = 0.5 has no meaning for training='storing'"),
@@ -85,6 +87,11 @@ def test_memory_counts_the_arrays():
 def test_bad_parameters_are_refused(changes, error, message):
     with pytest.raises(error, match=message):
         MultitaskingHebbian(**({"N": 10, "K": 3, "dilution": 0.5} | changes))
+
+
+def test_what_networks_share_is_no_network():
+    with pytest.raises(TypeError, match="abstract"):
+        HebbianNetwork(N=10, K=3)  # type: ignore[abstract]
 
 
 def test_unknown_parameters_of_replace_are_refused():

@@ -98,6 +98,14 @@ def test_axis_refuses(values, error, message):
         validation.axis("T", values, above=0.0)
 
 
+def test_axis_names_the_whole_interval():
+    for value in (-0.1, 1.0):
+        with pytest.raises(ValueError, match=rf"every value of d: d = {value} .* \[0\.0, 1\.0\)"):
+            validation.axis("d", [0.5, value], minimum=0.0, below=1.0)
+    with pytest.raises(ValueError, match=r"r = 1\.5 .* \(0\.0, 1\.0\]"):
+        validation.axis("r", 1.5, above=0.0, maximum=1.0)
+
+
 def test_axis_minimum_is_allowed():
     assert validation.axis("T", [0.0], minimum=0.0).tolist() == [0.0]
     with pytest.raises(ValueError, match=r"T = -1.0 is out of range; allowed: finite numbers in \[0.0, inf\)"):

@@ -196,6 +196,9 @@ def test_measured_cumulants_and_their_crossing_agree_with_the_exact_ones():
     assert (np.abs(found["T"] - 1) < 0.05 + 5 * found.T_error).all()
 
 
+PLANE = xr.DataArray(np.zeros((2, 2)), dims=("N", "T"), coords={"N": [10, 20], "T": [1.0, 2.0]})
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -209,6 +212,8 @@ def test_measured_cumulants_and_their_crossing_agree_with_the_exact_ones():
         (lambda q: binder_cumulant(q.rename(sweep="time")), ValueError, "values has dimensions"),
         (lambda q: binder_cumulant(q, convention="V"), ValueError, "convention = 'V'"),
         (lambda q: crossings(q, q), ValueError, "cumulant has dimensions"),
+        (lambda q: crossings(q.values, q), TypeError, "cumulant is of type ndarray"),
+        (lambda q: crossings(PLANE, PLANE.assign_coords(T=[1.0, 3.0])), ValueError, "cumulant and error differ"),
     ],
 )
 def test_bad_input_is_named(call, error, message):

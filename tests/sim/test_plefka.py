@@ -197,7 +197,7 @@ def test_damping_and_starts_change_the_path_and_not_the_fixed_point():
         ({"damping": 1.0}, ValueError, "damping = 1.0"),
         ({"T": -1}, ValueError, "T = -1"),
         ({"initial": "cold"}, ValueError, "initial = 'cold'"),
-        ({"pattern": 30}, ValueError, "mu = 30"),
+        ({"pattern": 30}, ValueError, "pattern = 30 is out of range"),
     ],
 )
 def test_bad_input_is_named(options, error, message):

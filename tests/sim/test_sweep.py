@@ -167,6 +167,13 @@ def test_a_script_without_a_guard_is_told_so(tmp_path):
         ({"temperature": 3}, TypeError, "temperature is not an option"),
         ({"dynamics": "none"}, ValueError, "dynamics = 'none'"),
         ({"archetypes": np.zeros((3, 30)), "load": None, "K": 3}, ValueError, "archetypes has an entry 0"),
+        ({"load": None, "K": [3, 5], "pattern": 3}, ValueError, "pattern = 3 .* from 0 to 2"),
+        ({"load": None, "K": 3, "initial": "mixture", "components": 4}, ValueError, "components = 4 .* from 1 to 3"),
+        ({"initial": np.ones(29)}, ValueError, r"initial has shape \(29,\)"),
+        ({"algorithm": "fields"}, ValueError, "algorithm = 'fields' needs P = 2"),
+        ({"sweeps": 10**13}, MemoryError, "GiB"),
+        ({"load": None, "K": [3, 5], "overlaps": "all"}, ValueError, r"overlaps = 'all' with K = \[3, 5\]"),
+        ({"N": [20, 30], "configurations": True}, ValueError, r"configurations = True with N = \[20, 30\]"),
     ],
 )
 def test_bad_input_is_named_before_anything_is_written(options, error, message, tmp_path):

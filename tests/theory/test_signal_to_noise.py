@@ -47,6 +47,11 @@ def test_self_noise_of_one_example_by_enumeration():
     assert first_step(model) == pytest.approx(math.erf(1 / math.sqrt(2 * k)), rel=1e-12)
 
 
+def test_blank_entries_are_not_those_of_a_dense_network():
+    with pytest.raises(TypeError, match=r"MultitaskingHebbian\(.*\) is not a DenseHebbian"):
+        first_step(MultitaskingHebbian(N=100, K=3, dilution=0.5))  # type: ignore[arg-type]
+
+
 def test_a_single_stored_pattern_is_reached_at_once():
     assert first_step(DenseHebbian(N=50, P=4, K=1), m=0.2) == 1
 
@@ -160,6 +165,7 @@ def test_copies_need_no_second_example():
     ("model", "fraction", "message"),
     [
         (multitasking(3, 0.2), 0.0, "fraction = 0.0"),
+        (multitasking(3, 0.2), 1e-300, "fraction = 1e-300"),
         (multitasking(3, 0.2), 1.0, "fraction = 1.0"),
         (MultitaskingHebbian(N=9, K=3), 0.5, "training = 'storing' uses no examples"),
         (MultitaskingHebbian(N=9), 0.5, "neither load nor K"),

@@ -79,13 +79,11 @@ def data_axes(quality: ArrayLike | None, examples: ArrayLike | None) -> dict[str
     """
     data: dict[str, NDArray] = {}
     if quality is not None:
-        data["quality"] = validation.axis("quality", quality, above=0.0)
-        for value in data["quality"].tolist():
-            validation.real("every value of quality: quality", value, maximum=1.0)
+        data["quality"] = validation.axis("quality", quality, above=0.0, maximum=1.0)
     if examples is not None:
         if np.asarray(examples).size and not np.issubdtype(np.asarray(examples).dtype, np.integer):
             raise TypeError(f"examples = {examples!r} is not an array of integers; allowed: integers >= 1")
-        data["examples"] = validation.axis("examples", examples, minimum=1).astype(np.int64)
+        data["examples"] = validation.axis("examples", examples, minimum=1, maximum=2**62).astype(np.int64)
     return data
 
 

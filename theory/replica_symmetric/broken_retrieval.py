@@ -24,6 +24,8 @@ _WEAKEST = 0.004
 # The branch is entered where the replicon is 1 - _ENTRY, and followed back towards zero.
 _ENTRY = 1.05
 _STEP = 0.1
+# Logarithms beyond which Newton's method has lost its way.
+_RUNAWAY = 100.0
 
 
 class Point(NamedTuple):
@@ -151,6 +153,8 @@ class Branch:
         """Return the unknowns and the solution at a; None if Newton's method does not find it."""
 
         def gaps(unknowns: Array) -> Array:
+            if np.abs(unknowns).max() > _RUNAWAY:
+                return np.full(3, 1e3)
             V1, w, mu = np.exp(unknowns).tolist()
             point = broken_point(self.P, self.T, a * math.sqrt(V1), V1, w, mu) if w < 1 else None
             if point is None or point.A <= 0:

@@ -62,16 +62,21 @@ def solve_given(
     TypeError, ValueError
         If an array has another shape or other entries, or a temperature is out of range.
     """
-    xi = np.asarray(archetypes)
+    xi = validation.rectangular("archetypes", archetypes)
     if xi.ndim != 2 or 0 in xi.shape:
         raise ValueError(f"archetypes has shape {xi.shape}; allowed: (K, N), at least one pattern of one site")
     xi = validation.signs("archetypes", xi, xi.shape, blanks=True).astype(np.float64)
-    rows = xi if learned is None else np.asarray(learned, dtype=np.float64)
+    rows = xi if learned is None else validation.rectangular("learned", learned)
+    if rows.dtype.kind not in "iuf":
+        raise TypeError(f"learned has dtype {rows.dtype}; allowed: real numbers")
+    rows = rows.astype(np.float64, copy=False)
     if rows.shape != xi.shape or not np.isfinite(rows).all():
         raise ValueError(f"learned has shape {rows.shape} or entries that are not finite; allowed: {xi.shape}, finite")
     spins = validation.signs("start", start, xi.shape[1:])
     temperatures = validation.axis("T", T, minimum=0.0)
-    points = [_fixed_point(xi, rows, rows @ spins / spins.size, value) for value in temperatures.tolist()]
+    # At the lowest temperatures h/T exceeds the floats: the averages are those of T = 0.
+    with np.errstate(over="ignore"):
+        points = [_fixed_point(xi, rows, rows @ spins / spins.size, value) for value in temperatures.tolist()]
     dims = {"m": ("T", "pattern"), "n": ("T", "pattern")}
     variables = {
         name: (dims.get(name, ("T",)), np.array([point[name] for point in points]), {"long_name": text, "units": units})

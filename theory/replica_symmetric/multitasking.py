@@ -116,7 +116,7 @@ def solve(
     temperatures = validation.axis("T", T, minimum=0.0)
     axes = data_axes(quality, examples)
     if dilution is not None:
-        axes["dilution"] = validation.axis("dilution", dilution, minimum=0.0)
+        axes["dilution"] = validation.axis("dilution", dilution, minimum=0.0, below=1.0)
     shape = tuple(values.size for values in axes.values())
     models = models_along(model, axes)
     laws = [law_of_entries(point, temperatures, data_noise) for point in models]

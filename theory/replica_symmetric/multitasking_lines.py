@@ -122,7 +122,8 @@ def condensation_temperatures(
         As `multitasking.solve`.
     """
     K = check_model(model)
-    dilutions = validation.axis("dilution", model.dilution if dilution is None else dilution, minimum=0.0)
+    given = model.dilution if dilution is None else dilution
+    dilutions = validation.axis("dilution", given, minimum=0.0, below=1.0)
     points = [model.replace(dilution=d) for d in dilutions.tolist()]
     laws = [law_of_entries(point, np.ones(1), data_noise) for point in points]
     values = np.zeros((dilutions.size, K))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hebbian import DenseHebbian
-from sim import exact, flip_energies, random, simulate
+from sim import effective_dynamics, exact, flip_energies, parallel_tempering, random, simulate
 from sim.glauber.front import initial_spins
 from tests.sim.cases import network
 
@@ -21,7 +21,7 @@ def test_dimensions_labels_and_units(sample):
     assert dict(result.sizes) == {"T": 2, "replica": 3, "pair": 3, "sweep": 20, "pattern": 20, "site": 40}
     assert result.m_series.dims == ("T", "sweep", "replica")
     assert list(result.pair.values) == ["0-1", "0-2", "1-2"]
-    for name, variable in result.data_vars.items():
+    for name, variable in result.variables.items():
         assert variable.attrs.keys() >= {"long_name", "units"}, name
         assert name != "m_error" or variable.attrs["long_name"].startswith("standard error")
 
@@ -181,10 +181,14 @@ def test_exponential_interaction_reports_the_logarithm_of_the_energy():
         ({"sweeps": 10**13}, MemoryError, "GiB"),
         ({"equilibration": -1}, ValueError, "equilibration = -1"),
         ({"replicas": 0}, ValueError, "replicas = 0"),
-        ({"pattern": 20}, ValueError, "mu = 20 .* K = 20"),
+        ({"pattern": 20}, ValueError, "pattern = 20 is out of range; allowed: integers from 0 to 19"),
         ({"corruption": 1.1}, ValueError, "corruption = 1.1"),
         ({"initial": "cold"}, ValueError, "'pure', 'random'"),
-        ({"initial": "mixture", "components": 21}, ValueError, "components = 21 is out of range; allowed: 1 to K = "),
+        (
+            {"initial": "mixture", "components": 21},
+            ValueError,
+            "components = 21 is out of range; allowed: integers from 1 to 20",
+        ),
         ({"components": 0}, ValueError, "components = 0 is out of range"),
         ({"initial": np.ones(39)}, ValueError, r"initial has shape \(39,\)"),
         ({"initial": np.zeros(40)}, ValueError, "initial has an entry 0"),
@@ -199,3 +203,17 @@ def test_exponential_interaction_reports_the_logarithm_of_the_energy():
 def test_bad_input_is_named(sample, options, error, message):
     with pytest.raises(error, match=message):
         run(sample, **options)
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda model: simulate(model, T=0.3, sweeps=1, seed=0),
+        lambda model: parallel_tempering(model, T=[0.3, 0.6], sweeps=1, seed=0),
+        lambda model: effective_dynamics(model, T=0.3, seed=0),
+        lambda model: flip_energies(model, np.ones(40)),
+    ],
+)
+def test_a_model_is_no_sample(sample, measure):
+    with pytest.raises(TypeError, match=r"sample = DenseHebbian\(.*\) is not a QuenchedSample"):
+        measure(sample.model)

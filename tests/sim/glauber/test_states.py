@@ -11,6 +11,8 @@ KINDS = {
     ("signs", "all"): kernels.SignRows,
     ("integers", "distinct"): kernels.SymmetricRows,
     ("integers", "all"): kernels.PowerRows,
+    ("signs", "diluted"): kernels.SymmetricRows,
+    ("integers", "diluted"): kernels.SymmetricRows,
 }
 
 

@@ -286,6 +286,14 @@ def test_beyond_the_capacity_the_glass_takes_the_place_of_retrieval():
     assert points.free_energy.values[1] == glass.free_energy.item()
 
 
+@pytest.mark.parametrize("T", [1e-8, 1e-12, 1e-300])
+def test_the_lowest_temperatures_are_the_limit(T):
+    # Newton's method finds no breaking here, and is not to lead out of the floating-point numbers.
+    cold, zero = (one_step_solve(storing(3), load=0.3, T=value) for value in (T, 0.0))
+    for name in ("m", "q0", "q1", "free_energy"):
+        assert cold[name].item() == pytest.approx(zero[name].item(), abs=1e-6)
+
+
 def test_a_point_does_not_depend_on_the_grid_around_it():
     grid = one_step_solve(storing(3), load=[0.2, 0.44], T=[0.0, 0.15, 0.6])
     assert dict(grid.sizes) == {"load": 2, "T": 3}

@@ -71,6 +71,10 @@ def test_learned_rows_take_the_place_of_the_archetypes():
         ({"start": np.ones(3)}, ValueError, r"start has shape \(3,\)"),
         ({"learned": np.ones((2, 4))}, ValueError, r"learned has shape \(2, 4\)"),
         ({"learned": np.full((1, 4), np.nan)}, ValueError, "not finite"),
+        ({"learned": np.full((1, 4), 1j)}, TypeError, "learned has dtype complex128"),
+        ({"learned": "one"}, TypeError, "learned has dtype"),
+        ({"learned": [[1.0], [1.0, 1.0]]}, ValueError, "learned = .* is ragged"),
+        ({"archetypes": [[1], [1, 1]]}, ValueError, "archetypes = .* is ragged"),
         ({"T": -0.1}, ValueError, "T = -0.1 is out of range"),
     ],
 )
@@ -78,3 +82,9 @@ def test_bad_input_is_named(changes, error, message):
     arguments = {"archetypes": np.ones((1, 4), dtype=int), "start": np.ones(4), "T": 0.1} | changes
     with pytest.raises(error, match=message):
         solve_given(**arguments)
+
+
+def test_the_lowest_temperature_is_the_limit():
+    xi, start = np.array([[1, 1, -1, 0], [0, 1, 1, 1]]), np.ones(4)
+    cold, zero = (solve_given(xi, T=T, start=start) for T in (1e-320, 0.0))
+    np.testing.assert_array_equal(cold.m.values, zero.m.values)
