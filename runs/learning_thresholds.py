@@ -21,8 +21,11 @@ from matplotlib.lines import Line2D
 from hebbian import DenseHebbian, HebbianNetwork, MultitaskingHebbian
 from runs import command_line, comparison, figures
 from sim import store, sweep
-from theory import replica_symmetric
+from theory import replica_symmetric, signal_to_noise
 from theory.replica_symmetric import multitasking
+
+# Overlap that counts as learned; of what is stored, in the multitasking network.
+LEARNED = 0.8
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,23 @@ class Case:
         # Without a teacher a few poor examples are retrieved one by one.
         retrieval = solution["stable"].assign_attrs(long_name="whether the archetype is retrieved", units="1")
         return solution[["m"]].assign(retrieval=retrieval)
+
+    def threshold(self, training: str) -> xr.Dataset:
+        """Predict how many examples make m exceed `LEARNED`; multitasking: after one step, of what storing gives."""
+        model = self.trained(training)
+        if isinstance(model, DenseHebbian):
+            line = replica_symmetric.learning_threshold(
+                model, load=model.load, T=self.T, quality=list(self.quality), overlap=LEARNED
+            )
+            needed = line.isel(load=0, T=0).values
+        else:
+            assert isinstance(model, MultitaskingHebbian)
+            points = [model.replace(quality=r) for r in self.quality]
+            needed = np.array(
+                [signal_to_noise.examples_needed(point, fraction=LEARNED) for point in points], dtype=float
+            )
+        attributes = {"long_name": f"predicted number of examples for m > {LEARNED}", "units": "1"}
+        return xr.Dataset({"M": ("quality", needed, attributes)}, {"quality": list(self.quality)})
 
 
 def cases(N: dict[str, int]) -> dict[str, Case]:
@@ -122,12 +142,13 @@ def compute(preset: dict[str, Any], *, seed: int, out: Path, overwrite: bool = F
                     initial=case.initial,
                     executor=executor,
                 )
-                theory = case.predict(training, examples)
+                theory, threshold = case.predict(training, examples), case.threshold(training)
                 compared = comparison.compare(simulation, theory, names=("m",), where=theory["retrieval"])
                 group = f"{name}-{training}"
                 file.create(f"simulation/{group}", simulation)
                 file.create(f"theory/{group}", theory)
                 file.create(f"theory_lines/{group}", case.predict(training, fine))
+                file.create(f"theory_thresholds/{group}", threshold)
                 file.create(f"comparison/{group}", compared)
 
 
@@ -142,23 +163,29 @@ def draw(out: Path) -> Figure:
         for training, (line, marker, fill) in STYLES.items():
             curves = store.read(out, f"theory_lines/{name}-{training}").isel(T=0)
             points = store.read(out, f"comparison/{name}-{training}").isel(T=0)
+            needed = store.read(out, f"theory_thresholds/{name}-{training}")["M"]
             for r, colour in zip(case.quality, figures.COLOURS, strict=False):
                 curve = curves.sel(quality=r)
                 panel.plot(curve["examples"], curve["m"].where(curve["retrieval"]), line, color=colour, linewidth=1.2)
                 at = points.sel(quality=r)
                 style = figures.POINTS | {"marker": marker, "color": colour, "fillstyle": fill}
                 panel.errorbar(at["examples"], at["m_mean"], at["m_error"], **style)
-        keys = [
-            Line2D([], [], color=colour, label=f"$r = {r}$")
-            for r, colour in zip(case.quality, figures.COLOURS, strict=False)
-        ]
-        for training, (line, marker, fill) in STYLES.items():
-            keys.append(Line2D([], [], linestyle=line, marker=marker, color="grey", fillstyle=fill, label=training))
-        panel.legend(handles=keys, fontsize="small", loc="lower right")
-        panel.set(xlabel="examples per archetype $M$", xscale="log")
+                panel.plot(needed.sel(quality=r), -0.03, "^", color=colour, fillstyle=fill, clip_on=False)
+        for r, colour in zip(case.quality, figures.COLOURS, strict=False):
+            panel.plot([], [], color=colour, label=f"$r = {r}$")
+        panel.legend(fontsize="small", loc="lower right")
+        panel.set(xlabel="examples per archetype $M$", xscale="log", xlim=(0.8, 1.3 * float(points["examples"].max())))
         panel.set_title(case.title, fontsize="medium")
     axes[0].set_ylabel("magnetisation of the archetype $m$")
     axes[0].set_ylim(-0.05, 1.05)
+    keys = [
+        Line2D(
+            [], [], linestyle=line, marker=marker, color="grey", fillstyle=fill, label=f"{training}: theory, measured"
+        )
+        for training, (line, marker, fill) in STYLES.items()
+    ]
+    keys.append(Line2D([], [], linestyle="", marker="^", color="grey", label=f"predicted threshold, $m > {LEARNED}$"))
+    figure.legend(handles=keys, loc="outside lower center", ncols=3, fontsize="small")
     return figure
 
 

@@ -34,7 +34,7 @@ TRAININGS: dict[str, dict[str, Any]] = {"storing": {}, "supervised": EXAMPLES, "
 T = 0.03
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {"N": 10_000, "dilution": np.linspace(0.1, 0.9, 9), "samples": 6, "sweeps": 60},
-    "paper": {"N": 100_000, "dilution": np.linspace(0.05, 0.95, 19), "samples": 16, "sweeps": 100},
+    "paper": {"N": 50_000, "dilution": np.linspace(0.05, 0.95, 19), "samples": 8, "sweeps": 100},
 }
 FINE = np.linspace(0.02, 0.97, 96)
 # Amplitudes that the average over patterns can describe, in units of 1/sqrt(N).
