@@ -33,8 +33,8 @@ EXAMPLES: dict[str, Any] = {"quality": 0.5, "examples": 20}
 TRAININGS: dict[str, dict[str, Any]] = {"storing": {}, "supervised": EXAMPLES, "unsupervised": EXAMPLES}
 T = 0.03
 PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {"N": 10_000, "dilution": np.linspace(0.1, 0.9, 9), "samples": 6, "sweeps": 60},
-    "paper": {"N": 50_000, "dilution": np.linspace(0.05, 0.95, 19), "samples": 8, "sweeps": 100},
+    "quick": {"N": 10_000, "dilution": np.linspace(0.1, 0.9, 9), "samples": 4, "equilibration": 160, "sweeps": 40},
+    "paper": {"N": 50_000, "dilution": np.linspace(0.05, 0.95, 19), "samples": 8, "equilibration": 300, "sweeps": 100},
 }
 FINE = np.linspace(0.02, 0.97, 96)
 # Amplitudes that the average over patterns can describe, in units of 1/sqrt(N).
@@ -64,6 +64,7 @@ def compute(
                     model,
                     **grid,
                     samples=preset["samples"],
+                    equilibration=preset["equilibration"],
                     sweeps=preset["sweeps"],
                     seed=seed,
                     initial="hierarchical",
@@ -114,7 +115,7 @@ def overlaps_given(point: tuple[MultitaskingHebbian, int], T: NDArray[np.float64
     sample = quench(model, seed=seed, sample=number)
     start = initial_spins(sample, "hierarchical", replicas=1, seed=seed)[0]
     learned = np.array([sample.learned(mu) for mu in range(len(sample.xi))])
-    return solve_given(sample.xi, T=T, start=start, learned=learned)["m"].values
+    return solve_given(sample.xi, T=T, initial=start, learned=learned)["m"].values
 
 
 STYLES: dict[str, dict[str, Any]] = {

@@ -161,7 +161,7 @@ def predict(
         archetypes = xi[np.ix_(members, sites)].repeat(copies, axis=0)
         learned = rows.reshape(K, copies, N)[members][:, :, sites].reshape(archetypes.shape)
         # Overlaps per site of these only: fields are that much greater.
-        part = solve_given(archetypes, T=T * N / len(sites), start=start[sites], learned=learned)
+        part = solve_given(archetypes, T=T * N / len(sites), initial=start[sites], learned=learned)
         m = part["m"].where(part["converged"]).values[:, ::copies]
         overlaps.append(m * len(sites) / N / (1 - DILUTION))
     return np.concatenate(overlaps, axis=1)

@@ -129,7 +129,7 @@ def measured_phase(simulation: xr.Dataset, N: int) -> xr.DataArray:
     conditions = {
         "paramagnetic": condensed == 0,
         "retrieval": condensed == 1,
-        "parallel": (condensed == ordered.sizes["pattern"]) & (first - last < resolution),
+        "parallel": first - last < resolution,
         "hierarchical": first > n.sum("pattern") - first,
     }
     phase = xr.full_like(condensed, multitasking.PHASES.index("partially_ordered"), dtype=np.int8)

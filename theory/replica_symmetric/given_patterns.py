@@ -33,7 +33,7 @@ VARIABLES = {
 
 
 def solve_given(
-    archetypes: ArrayLike, *, T: ArrayLike, start: ArrayLike, learned: ArrayLike | None = None
+    archetypes: ArrayLike, *, T: ArrayLike, initial: ArrayLike, learned: ArrayLike | None = None
 ) -> xr.Dataset:
     r"""Follow the mean-field equations of given patterns from a configuration to their fixed point.
 
@@ -45,7 +45,7 @@ def solve_given(
         Archetypes, entries -1, 0 and +1.
     T : float or array_like
         Temperatures >= 0; 0 is the limit.
-    start : array_like, shape (N,)
+    initial : array_like, shape (N,)
         Spins from whose overlaps the iteration starts.
     learned : array_like, shape (K, N), optional
         Normalised example means; left out: the archetypes themselves. In unsupervised training they stand for all
@@ -72,7 +72,7 @@ def solve_given(
     rows = rows.astype(np.float64, copy=False)
     if rows.shape != xi.shape or not np.isfinite(rows).all():
         raise ValueError(f"learned has shape {rows.shape} or entries that are not finite; allowed: {xi.shape}, finite")
-    spins = validation.signs("start", start, xi.shape[1:])
+    spins = validation.signs("initial", initial, xi.shape[1:])
     temperatures = validation.axis("T", T, minimum=0.0)
     # At the lowest temperatures h/T exceeds the floats: the averages are those of T = 0.
     with np.errstate(over="ignore"):
