@@ -194,7 +194,8 @@ def draw(out: Path) -> Figure:
     draw_phases(axes[0, 0], compared, store.read(out, "theory_lines"))
     dense_phase_diagram.draw_cuts(axes[0, 1], compared, store.read(out, "theory_cuts"), symbol=r"\alpha")
     # The lower left corner, free in the dense networks' figure, has points here.
-    axes[0, 1].get_legend().set(loc="upper right", bbox_to_anchor=(1.0, 1.0))
+    axes[0, 1].set_ylim(top=1.5)
+    axes[0, 1].legend(handles=axes[0, 1].get_legend().legend_handles, fontsize="small", loc="upper right", ncols=2)
     draw_mixtures(axes[0, 2], out)
     draw_glass(axes[0, 3], out)
     for i, training in enumerate(TRAININGS):
@@ -237,8 +238,8 @@ def draw_mixtures(axes: plt.Axes, out: Path) -> None:
         axes.errorbar(points["T"], points["m_mean"], points["m_error"], **style)
     axes.plot([], [], color="grey", label="theory, stable")
     axes.plot([], [], color="grey", linestyle="--", linewidth=1, label="theory, unstable")
-    axes.set(xlabel="temperature $T$", ylabel="overlap with each component $m$", ylim=(-0.05, 1.05))
-    axes.legend(fontsize="small", loc="center right", bbox_to_anchor=(1.0, 0.62))
+    axes.set(xlabel="temperature $T$", ylabel="overlap with each component $m$", ylim=(-0.05, 1.4))
+    axes.legend(fontsize="small", loc="upper right", ncols=2)
 
 
 def draw_glass(axes: plt.Axes, out: Path) -> None:

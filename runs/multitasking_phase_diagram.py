@@ -72,6 +72,7 @@ def compute(
         file.create("theory/temperature", theory)
         file.create("theory_given/temperature", given)
         file.create("theory_map/temperature", multitasking.solve(storing, dilution=fine, T=fine)[["m", "phase"]])
+        file.create("theory_cuts", multitasking.solve(storing, dilution=cut_dilutions(d), T=fine)[["m"]])
         file.create("theory_lines", lines(storing, fine))
         file.create("comparison/temperature", compare(simulation, theory.rename(m="m_all"), N, resolved))
         file.create("comparison/temperature-given", compare(simulation, given, N))
@@ -86,6 +87,11 @@ def compute(
         file.create("theory_map/entropy", shown.assign_coords(rho=("quality", dense)))
         compared = compare(simulation, theory.rename(m="m_all"), N, resolved)
         file.create("comparison/entropy", compared.assign_coords(rho=("quality", rho)))
+
+
+def cut_dilutions(dilution: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the three dilutions at which amplitudes are drawn against T."""
+    return dilution[np.linspace(0, len(dilution) - 1, 5).astype(int)[1:4]]
 
 
 def quality(rho: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -154,7 +160,7 @@ def draw(out: Path) -> Figure:
     condensation = lines["T_condensation"].where(lines["T_condensation"] > 0)
     axes[0].plot(lines["dilution"], condensation, ":", color="black", linewidth=1)
     axes[0].set(ylabel="temperature $T$", title=f"(a) storing, $K = {theory.sizes['pattern']}$")
-    draw_cuts(axes[1], theory, compared)
+    draw_cuts(axes[1], store.read(out, "theory_cuts"), compared)
     theory, compared = store.read(out, "theory_map/entropy"), store.read(out, "comparison/entropy")
     draw_phases(axes[2], theory["rho"], theory["phase"], compared["rho"], compared["phase"])
     axes[2].set(ylabel=r"data-set entropy $\rho$", title=f"(c) supervised, $M = {EXAMPLES}$, $T = {COLD}$")
@@ -184,11 +190,9 @@ def draw_phases(
 
 def draw_cuts(axes: plt.Axes, theory: xr.Dataset, compared: xr.Dataset) -> None:
     """Draw all amplitudes against T at three dilutions: measured points over predicted lines."""
-    d = compared["dilution"].values
     markers = list(zip(range(compared.sizes["pattern"]), itertools.cycle("os^Dv"), strict=False))
-    chosen = d[np.linspace(0, len(d) - 1, 5).astype(int)[1:4]]
-    for dilution, colour in zip(chosen, figures.COLOURS, strict=False):
-        predicted = theory["m"].sel(dilution=dilution, method="nearest")
+    for dilution, colour in zip(theory["dilution"].values, figures.COLOURS, strict=False):
+        predicted = theory["m"].sel(dilution=dilution)
         points = compared.sel(dilution=dilution)
         for mu, marker in markers:
             axes.plot(predicted["T"], predicted.isel(pattern=mu), color=colour, linewidth=1)
