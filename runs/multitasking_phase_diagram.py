@@ -90,8 +90,8 @@ def compute(
 
 
 def cut_dilutions(dilution: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the three dilutions at which amplitudes are drawn against T."""
-    return dilution[np.linspace(0, len(dilution) - 1, 5).astype(int)[1:4]]
+    """Return the (at most three) dilutions at which amplitudes are drawn against T."""
+    return dilution[np.unique(np.linspace(0, len(dilution) - 1, 5).astype(int)[1:4])]
 
 
 def quality(rho: NDArray[np.float64]) -> NDArray[np.float64]:
