@@ -3,7 +3,8 @@
 import math
 import numbers
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -118,20 +119,78 @@ def memory(name: str, needed: float) -> None:
 
 
 def available_memory() -> float:
-    """Bytes that a new allocation can use now; infinite where the system does not say."""
+    """Bytes that a new allocation can use now; infinite where the system does not say.
+
+    The least of what the machine has and of what is left under the limits of the control groups (a container, a batch
+    job) that this process is in. Inactive file cache counts as free: the kernel drops it before a limit is met.
+    """
+    return _available_memory(Path("/"))
+
+
+def _available_memory(root: Path) -> float:
+    """`available_memory` of a tree of system files."""
+    return min(_memory_of_machine(root), _memory_of_control_groups(root))
+
+
+def _memory_of_machine(root: Path) -> float:
     try:
-        with open("/proc/meminfo") as lines:
-            return _kilobytes(lines, "MemAvailable:") * 1024.0
+        text = (root / "proc/meminfo").read_text()
     except OSError:
         pass
+    else:
+        return _entry(text, "MemAvailable:") * 1024.0
     try:
         return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (AttributeError, OSError, ValueError):
         return math.inf
 
 
-def _kilobytes(lines: Iterable[str], key: str) -> float:
-    for line in lines:
+# Limit, usage, and the name in memory.stat of the inactive file cache; a group's usage includes its children's.
+_CONTROL_GROUPS = {
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file "),
+    2: ("memory.max", "memory.current", "inactive_file "),
+}
+
+
+def _memory_of_control_groups(root: Path) -> float:
+    mount, left = root / "sys/fs/cgroup", math.inf
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            left = min(left, _memory_of_control_group(mount, path, 2))
+        elif "memory" in controllers.split(","):
+            left = min(left, _memory_of_control_group(mount / "memory", path, 1))
+    return left
+
+
+def _memory_of_control_group(mount: Path, path: str, version: int) -> float:
+    """Bytes left under the limits of a group and its parents; those that cannot be seen from here do not count."""
+    limit_file, usage_file, cache = _CONTROL_GROUPS[version]
+    parts = [part for part in path.split("/") if part]
+    if ".." in parts:  # the group lies outside of what is mounted
+        parts = []
+    left = math.inf
+    for depth in range(len(parts) + 1):
+        group = mount.joinpath(*parts[:depth])
+        limit, usage = _text(group / limit_file).strip(), _text(group / usage_file).strip()
+        if limit.isdigit() and usage.isdigit():
+            cached = _entry(_text(group / "memory.stat"), cache)
+            free = int(limit) - int(usage) + (cached if math.isfinite(cached) else 0)
+            left = min(left, max(free, 0.0))
+    return left
+
+
+def _text(path: Path) -> str:
+    """Return the text of a system file, empty where there is none."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _entry(text: str, key: str) -> float:
+    """Return the number behind a key at the start of a line, infinite where there is none."""
+    for line in text.splitlines():
         if line.startswith(key):
-            return float(line.split()[1])
+            return float(line.removeprefix(key).split()[0])
     return math.inf

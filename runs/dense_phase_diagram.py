@@ -12,7 +12,8 @@ from matplotlib.lines import Line2D
 
 from hebbian import DenseHebbian
 from runs import command_line, comparison, figures
-from sim import store, sweep
+from runs.script import Run, Script
+from sim import store
 from theory import replica_symmetric
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -36,34 +37,26 @@ CUTS = 4
 FINE = 120
 
 
-def compute(preset: dict[str, Any], *, seed: int, out: Path, overwrite: bool = False, workers: int = 1) -> None:
-    """Simulate the grid of a preset, solve the theory on it, and write both and their comparison to `out`."""
-    store.check_output(out, overwrite=overwrite)
-    model = DenseHebbian(N=preset["N"], P=P)
-    load, T = preset["load"], preset["T"]
-    theory = replica_symmetric.solve(model, load=load, T=T)
-    chosen = load[np.unique(np.linspace(0, len(load) - 1, CUTS).astype(int))]
-    cuts = replica_symmetric.solve(model, load=chosen, T=np.linspace(T[0], T[-1], FINE))
-    lines = transition_lines(model, np.linspace(load[0] / 4, 1.05 * load[-1], FINE), np.linspace(0, T[-1], FINE))
-    # On the cuts' own axis: where each of them changes from stable to metastable.
-    cuts["T_c"] = replica_symmetric.critical_temperature(model, load=chosen)
-    simulation = sweep(
-        model,
-        load=load,
-        T=T,
-        samples=preset["samples"],
-        sweeps=preset["sweeps"],
-        seed=seed,
-        out=out,
-        overwrite=overwrite,
-        workers=workers,
-    )
-    store.append(out, "theory", theory)
-    store.append(out, "theory_cuts", cuts)
-    store.append(out, "theory_lines", lines)
+def compute(run: Run) -> None:
+    """Predict and simulate the grid of a run, and compare."""
+    model = DenseHebbian(N=run.preset["N"], P=P)
+    load, T = run.preset["load"], run.preset["T"]
+    theory = run.keep("theory", lambda: replica_symmetric.solve(model, load=load, T=T))
+    run.keep("theory_cuts", lambda: cuts(model, load, T))
+    fine = np.linspace(load.min() / 4, 1.05 * load.max(), FINE), np.linspace(0, T.max(), FINE)
+    run.keep("theory_lines", lambda: transition_lines(model, *fine))
+    simulation = run.sweep(model, "simulation", load=load, T=T)
     # A metastable state of a finite network decays, and beyond the critical load the dynamics does not equilibrate.
     stable = theory["retrieval"] & (theory["T"] <= replica_symmetric.critical_temperature(model, load=load))
-    store.append(out, "comparison", comparison.compare(simulation, theory, where=stable))
+    run.conclude("comparison", lambda: comparison.compare(simulation, theory, where=stable))
+
+
+def cuts(model: DenseHebbian, load: np.ndarray, T: np.ndarray) -> xr.Dataset:
+    """Return the prediction along T at a few of the loads, and where each of them changes from stable to metastable."""
+    chosen = load[np.unique(np.linspace(0, len(load) - 1, CUTS).astype(int))]
+    predicted = replica_symmetric.solve(model, load=chosen, T=np.linspace(T.min(), T.max(), FINE))
+    predicted["T_c"] = replica_symmetric.critical_temperature(model, load=chosen)
+    return predicted
 
 
 def transition_lines(model: DenseHebbian, load: np.ndarray, T: np.ndarray) -> xr.Dataset:
@@ -130,22 +123,14 @@ def draw_cuts(axes: plt.Axes, compared: xr.Dataset, cuts: xr.Dataset, symbol: st
     axes.legend(handles=keys, fontsize="small", loc="lower left", bbox_to_anchor=(0, 0.05))
 
 
-def main(
-    preset: command_line.PresetOption = command_line.Preset.quick,
-    seed: command_line.SeedOption = 1,
-    out: command_line.OutOption = Path("results/dense_phase_diagram.h5"),
-    overwrite: command_line.OverwriteOption = False,
-    workers: command_line.WorkersOption = command_line.CORES,
-) -> None:
-    """Measure and predict the phase diagram of the P = 4 network, storing, started from a pattern."""
-    compute(PRESETS[preset], seed=seed, out=out, overwrite=overwrite, workers=workers)
-    compared = store.read(out, "comparison")
-    print(
-        f"stable retrieval phase: {int((abs(compared['m_pull']) < 3).sum())} of {int(compared['m_points'])} points "
-        f"within 3 standard errors, chi-square {float(compared['m_chi2']):.1f}"
-    )
-    print(*figures.save(draw(out), out), sep="\n")
-
+SCRIPT = Script(
+    name="dense_phase_diagram",
+    summary="Measure and predict the phase diagram of the P = 4 network, storing, started from a pattern.",
+    presets=PRESETS,
+    compute=compute,
+    draw=draw,
+    adaptive=True,
+)
 
 if __name__ == "__main__":
-    command_line.application(main)()
+    command_line.main(SCRIPT)

@@ -146,9 +146,12 @@ def effective_dynamics(
             energy -= c * (1 - q**P - (1 - q) * P * q ** (P - 1)) / temperature
         variables = dict(zip("mn", probes @ m.T / N, strict=True))
         variables |= {"q": q, "energy": energy, "iterations": done, "converged": converged}
-        result = xr.Dataset({name: ("replica", values) for name, values in variables.items()})
-        results.append(result.assign(magnetisation=(("replica", "site"), m)) if magnetisations else result)
-    return front.describe(front.along_temperatures(results, temperatures, replicas), LABELS)
+        result: dict[str, front.Variable] = {name: (("replica",), values) for name, values in variables.items()}
+        if magnetisations:
+            result["magnetisation"] = (("replica", "site"), m)
+        results.append(result)
+    coordinates = {"T": temperatures, "replica": np.arange(replicas)}
+    return front.dataset(front.along_temperatures(results), coordinates, LABELS)
 
 
 def energy_covariance(model: HebbianNetwork) -> float:

@@ -1,49 +1,31 @@
 """A grid of models, many quenched samples, several temperatures each: tasks, workers, one file."""
 
-import dataclasses
-import itertools
-import math
-import multiprocessing
-import os
-from collections.abc import Hashable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
-from tqdm import tqdm
 
 from hebbian import HebbianNetwork, QuenchedSample, validation
-from sim import random
-from sim.glauber import front, states
-from sim.store import ResultsFile, check_output, to_json
+from sim import cost, random
+from sim.adaptive import Adaptive
+from sim.executors import Pool, cores, local
+from sim.glauber import front
+from sim.grid import Cell, Grid, of_axes, of_points
+from sim.store import ResultsFile, Table, check_output, to_json
+from sim.tabulate import Memory, Out, begin, check_shard, fill, opened, stored
+from sim.tasks import Task, announce
 
-LABELS = {
-    "N": "number of spins",
-    "P": "order of the interaction",
-    "quality": "quality r of the examples",
-    "examples": "number M of examples per pattern",
-    "load": "load gamma, K = gamma (2/P!) N^(P-1)",
-    "dilution": "fraction d of blank pattern entries",
-    "K": "number of patterns",
-    "sample": "quenched sample",
-    "completed": "whether the task has been stored",
-}
-
-
-@dataclass(frozen=True)
-class Task:
-    """One quenched sample at all its temperatures; `index` is its place on the grid."""
-
-    model: HebbianNetwork
-    sample: int
-    index: tuple[int, ...]
-    seed: int
-    options: dict[str, Any]
-    archetypes: NDArray[np.int8] | None
+ENGINE = "sim.glauber, numba, cpu"
+BACKENDS = ("auto", "cpu", "gpu")
+# Larger arrays are kept in a file by their fingerprint.
+_LARGEST_KEPT = 4096
 
 
 def address(model: HebbianNetwork, sample: int) -> tuple[int, ...]:
@@ -84,25 +66,60 @@ def quench(
     return model.quench(rng=random.stream(seed, address(model, sample), "patterns"), archetypes=archetypes)
 
 
-def run(task: Task) -> xr.Dataset:
-    """Draw the quenched sample of a task and simulate it."""
-    sample = quench(task.model, seed=task.seed, sample=task.sample, archetypes=task.archetypes)
-    return front.simulate(sample, seed=task.seed, task=address(task.model, task.sample), **task.options)
+@dataclass(frozen=True)
+class Job:
+    """One quenched sample at all its temperatures: what a worker is given.
+
+    Parameters
+    ----------
+    model : HebbianNetwork
+        Network at one point of the grid.
+    sample, seed : int
+        Number of the sample, and seed of the sweep.
+    options : dict
+        Options of the simulation.
+    archetypes : ndarray of int8, shape (K, N), optional
+        Patterns of every sample.
+    apart : bool
+        Whether each temperature has a place of its own.
+    """
+
+    model: HebbianNetwork
+    sample: int
+    seed: int
+    options: Mapping[str, Any]
+    archetypes: NDArray[np.int8] | None
+    apart: bool
+
+
+def run(job: Job) -> list[dict[str, NDArray[Any]]]:
+    """Draw the quenched sample of a job and simulate it; return what is measured at each of its places."""
+    sample = quench(job.model, seed=job.seed, sample=job.sample, archetypes=job.archetypes)
+    measured = front.measure(sample, job.options, seed=job.seed, task=address(job.model, job.sample))
+    if job.apart:
+        return [{name: values[t] for name, (_, values) in measured.items()} for t in range(np.size(job.options["T"]))]
+    return [{name: values for name, (_, values) in measured.items()}]
 
 
 def sweep(
     model: HebbianNetwork,
     *,
-    T: ArrayLike,
+    T: ArrayLike | None = None,
     samples: int,
     sweeps: int,
     seed: int,
     equilibration: int | None = None,
+    points: Mapping[str, ArrayLike] | None = None,
+    adaptive: Adaptive | None = None,
     archetypes: ArrayLike | None = None,
-    out: str | os.PathLike[str] | None = None,
+    out: Out | None = None,
+    group: str = "simulation",
     overwrite: bool = False,
+    resume: bool = False,
+    shard: tuple[int, int] = (0, 1),
     executor: Executor | None = None,
     workers: int = 1,
+    backend: str = "auto",
     progress: bool = True,
     N: ArrayLike | None = None,
     P: ArrayLike | None = None,
@@ -117,32 +134,42 @@ def sweep(
 
     A task is one quenched sample with all its temperatures. Its random numbers depend on the seed,
     the model's parameters and the number of the sample alone: the result is the same, bit for bit,
-    whatever the workers, the order of tasks or the rest of the grid.
+    whatever the executor, the order of tasks, the interruptions or the rest of the grid.
 
     Parameters
     ----------
     model : HebbianNetwork
         Description of the network; parameters given as axes replace its own.
     T : float or array_like
-        Temperatures >= 0.
+        Temperatures >= 0; left out only if the points have them.
     samples : int
-        Quenched samples at each point of the grid, at least 1.
+        Quenched samples at each point of the grid, at least 1 (2, if adaptive).
     sweeps : int
         Sweeps measured.
     seed : int
         Seed of the whole run, 0 to 2^64 - 1.
     equilibration : int, optional
         Sweeps discarded before; by default half as many as are measured.
+    points : mapping of str to array_like, optional
+        Instead of axes: a list of points, {parameter (or T): its values at all points}. They lie along ``point``.
+    adaptive : Adaptive, optional
+        Further samples where the error is large or the variable steep.
     archetypes : array_like, shape (K, N), optional
         Patterns of every sample, such as binarised images, instead of random ones.
-    out : path-like, optional
+    out : path-like or ResultsFile, optional
         Results file to write, a task at a time.
-    overwrite : bool
-        Whether an existing file is replaced.
+    group : str
+        Group of the file.
+    overwrite, resume : bool
+        Whether an existing file is replaced, or gone on with.
+    shard : tuple of int
+        (i, n): of all tasks only those numbered i, i + n, i + 2n, ...; `hebbian-results merge` joins the files.
     executor : concurrent.futures.Executor, optional
-        Where tasks run; it is left open.
+        Where tasks run; it is left open. `sim.open_executor` opens one by its name.
     workers : int
         Without an executor: number of processes; 1 runs the tasks in this process.
+    backend : {"auto", "cpu", "gpu"}
+        Hardware of the kernels. This version has those of the CPU.
     progress : bool
         Whether to show a progress bar, on a terminal.
     N, P, quality, examples, load, K, dilution : array_like, optional
@@ -154,175 +181,139 @@ def sweep(
     -------
     xarray.Dataset
         The variables of `sim.glauber.simulate` along (axes of the model, T, sample, ...), ``K`` along the axes of the
-        model, and ``completed`` along them and the samples.
+        model, and ``completed`` along them and the samples. What was not run is NaN (0, of integers). With points:
+        along (point, sample, ...), with T between if the points do not have it.
 
     Raises
     ------
     TypeError, ValueError, MemoryError, OSError
         Before any work: if a point of the grid is no valid model, an option is unknown, out of range or contradicts
-        a model, what is to be kept differs in size along the grid, a task does not fit in memory, or the file exists
-        or cannot be written.
+        a model, what is to be kept differs in size along the grid, results or tasks do not fit in memory or on the
+        disk, or the file exists, cannot be written, is being written, or holds another sweep.
+    TaskError
+        If a task fails; what was finished is stored.
+    Interrupted
+        On SIGINT or SIGTERM, in the main thread; what was finished is stored.
     """
-    temperatures = validation.axis("T", T, minimum=0.0)
-    samples = validation.integer("samples", samples, minimum=1)
+    samples = validation.integer("samples", samples, minimum=2 if adaptive else 1)
     workers = validation.integer("workers", workers, minimum=1)
     seed = validation.integer("seed", seed, minimum=0, maximum=random.LARGEST_SEED)
-    sweeps = validation.integer("sweeps", sweeps, minimum=1)
-    options |= {"T": temperatures, "sweeps": sweeps}
-    options["equilibration"] = sweeps // 2 if equilibration is None else equilibration
-    front.check_options(options)
-    given = {"N": N, "P": P, "quality": quality, "examples": examples, "load": load, "K": K}
-    given["dilution"] = dilution
-    axes = {name: validation.axis(name, values) for name, values in given.items() if values is not None}
-    for name in {"N", "P", "examples", "K"} & axes.keys():
-        if np.any(axes[name] != np.round(axes[name])):
-            raise ValueError(f"{name} = {axes[name].tolist()} has non-integer values; allowed: integers")
-        axes[name] = axes[name].astype(np.int64)
+    options["sweeps"] = validation.integer("sweeps", sweeps, minimum=1)
+    options["equilibration"] = options["sweeps"] // 2 if equilibration is None else equilibration
+    if validation.choice("backend", backend, BACKENDS) == "gpu":
+        raise ValueError("backend = 'gpu': this version has no kernels of the GPU; allowed: 'auto', 'cpu'")
+    given = {"N": N, "P": P, "quality": quality, "examples": examples, "load": load, "K": K, "dilution": dilution}
+    axes = {name: values for name, values in given.items() if values is not None}
+    grid = of_axes(model, axes, T) if points is None else of_points(model, points, T, axes)
     images = None if archetypes is None else np.asarray(archetypes)
-    tasks = list(_tasks(model, axes, samples, seed, options, images))
-    replicas = options.get("replicas", front.REPLICAS)
-    needed = max(task.model.memory() + states.memory(task.model, replicas) for task in tasks)
-    # Unpickled tasks wait in line; their samples exist in the workers only.
-    validation.memory(f"{workers} worker(s) with a sample each", workers * needed)
-    for task in tasks[::samples]:
-        front.check_network(task.model, options)
+    for cell in grid.cells:
+        front.check_options(options | {"T": cell.T})
+        front.check_network(cell.model, options | {"T": cell.T})
         if images is not None:
-            task.model.check_archetypes(images)
-    _check_sizes(tasks, options)
-    file = None
-    if out is not None:
-        check_output(out, overwrite=overwrite)
-        file = ResultsFile(out, _attributes(model, axes, samples, seed, options), overwrite=overwrite)
-    grid = _Grid(axes, samples, [task.model.K for task in tasks[::samples]], file)
-    try:
-        with tqdm(total=len(tasks), disable=None if progress else True, unit="task") as bar:
-            for task, result in _completed(tasks, executor, workers):
-                grid.store(task, result)
-                bar.update()
-    finally:
-        if file is not None:
-            file.close()
-    return grid.dataset
+            cell.model.check_archetypes(images)
+    _check_sizes(grid, options)
+    part, parts = check_shard(shard)
+    if adaptive is not None:
+        _check_adaptive(adaptive, grid, samples, parts)
+    at_once, here = _workers(executor, workers)
+    needed = max(cost.task_memory(cell.model, options) for cell in grid.cells)
+    # Before the calibration, which draws a sample.
+    cost.Cost(1, needed, 0.0, 0.0, here).check(None)
+    path = out.path if isinstance(out, ResultsFile) else out
+    if path is not None and path is out:
+        path = check_output(path, overwrite=overwrite, resume=resume)
+
+    def draw(point: HebbianNetwork) -> QuenchedSample:
+        return quench(point, seed=seed, sample=0, archetypes=images)
+
+    seconds, measured = cost.task_seconds(
+        [cell.model for cell in grid.cells], [options | {"T": cell.T} for cell in grid.cells], draw
+    )
+    template = grid.template(measured, samples if adaptive is None else adaptive.largest, options)
+    cost.Cost(1, needed, template.nbytes, 0.0, here).check(None if path is None else Path(path))
+    kept = {"samples": samples, "seed": seed, "options": options, "archetypes": images, "adaptive": adaptive}
+    template.attrs = {"parameters": to_json({"model": model} | kept, kept=_LARGEST_KEPT), "engine": ENGINE}
+    with opened(out, {"seed": np.uint64(seed), "engine": ENGINE}, overwrite=overwrite, resume=resume) as file:
+        table = begin(file, group, template, grid.places)
+        rounds = _Rounds(grid, table, partial(Job, seed=seed, archetypes=images, apart=grid.apart), options)
+        if adaptive is None:
+            tasks = rounds.tasks(0, samples)[part::parts]
+            batches, total = iter([tasks]), len(tasks)
+            done: Callable[[], int] = partial(stored, table, tasks)
+            average = float(np.mean(seconds))
+        else:
+            batches, total, done = rounds.adaptive(adaptive, samples), adaptive.budget, rounds.done
+            # Which points will have the most samples is not known yet.
+            average = float(np.max(seconds))
+        left = total - done()
+        announce(str(cost.Cost(left, needed, template.nbytes, average * left, at_once)), progress)
+        with _executing(executor, min(workers, total)) as pool:
+            return fill(table, run, batches, executor=pool, progress=progress, total=total, done=done)
 
 
-class _Grid:
-    """The dataset of all samples, in memory and in the file, filled a task at a time."""
+class _Rounds:
+    """The tasks of a sweep, in batches."""
 
-    def __init__(
-        self, axes: dict[str, NDArray[Any]], samples: int, K: list[int | None], file: ResultsFile | None
-    ) -> None:
-        self._coordinates = {name: (name, values, _label(name)) for name, values in axes.items()}
-        self._coordinates["sample"] = ("sample", np.arange(samples), _label("sample"))
-        self._outer = tuple(axes)
-        self._K = np.array(K, dtype=np.int64).reshape([len(values) for values in axes.values()])
-        self._file = file
-        self.dataset = xr.Dataset()
+    def __init__(self, grid: Grid, table: Memory | Table, job: Callable[..., Job], options: Mapping[str, Any]) -> None:
+        self._grid, self._table, self._job, self._options = grid, table, job, options
 
-    def store(self, task: Task, result: xr.Dataset) -> None:
-        if not self.dataset.variables:
-            self.dataset = self._template(result)
-            if self._file is not None:
-                self._file.create("simulation", self.dataset)
-        parts: dict[str, tuple[Any, Any]] = {}
-        for name, variable in result.data_vars.items():
-            # The result has the temperature first; the grid has it between axes and sample.
-            index: tuple[Any, ...] = (*task.index[:-1], slice(None), task.index[-1], ...)
-            self.dataset[name].values[index] = variable.values
-            parts[str(name)] = (index, variable.values)
-        if self._file is not None:
-            self._file.write("simulation", parts)
-        self.dataset["completed"].values[task.index] = 1
-        if self._file is not None:
-            # After the data: a flag on disk says that its task is there.
-            self._file.write("simulation", {"completed": (task.index, 1)})
+    def tasks(self, first: ArrayLike, last: ArrayLike) -> list[Task]:
+        """Return the tasks of the samples from a first to before a last, of each cell."""
+        cells = self._grid.cells
+        first, last = np.broadcast_to(first, len(cells)), np.broadcast_to(last, len(cells))
+        return [self._task(cell, sample) for i, cell in enumerate(cells) for sample in range(first[i], last[i])]
 
-    def _template(self, result: xr.Dataset) -> xr.Dataset:
-        sizes: dict[Hashable, int] = dict(result.sizes)
-        sizes |= {name: len(values) for name, (_, values, _) in self._coordinates.items()}
-        variables: dict[str, Any] = {}
-        for name, variable in result.data_vars.items():
-            dims = (*self._outer, "T", "sample", *variable.dims[1:])
-            shape = [sizes[dim] for dim in dims]
-            fill = np.nan if variable.dtype.kind == "f" else 0
-            variables[str(name)] = (dims, np.full(shape, fill, dtype=variable.dtype), variable.attrs)
-        flags = np.zeros([sizes[name] for name in self._coordinates], dtype=np.int8)
-        if "K" not in sizes:
-            variables["K"] = (self._outer, self._K, _label("K"))
-        variables["completed"] = (tuple(self._coordinates), flags, _label("completed"))
-        return xr.Dataset(variables, coords=dict(result.coords) | self._coordinates)
+    def done(self) -> int:
+        """Return the number of tasks that are stored."""
+        completed = self._table.completed
+        return int(sum(np.all([completed[index] for index in cell.indices], axis=0).sum() for cell in self._grid.cells))
+
+    def _task(self, cell: Cell, sample: int) -> Task:
+        options = {**self._options, "T": cell.T}
+        places = tuple((*index, sample) for index in cell.indices)
+        return Task(partial(self._job, cell.model, sample, options=options), places, f"{cell.label}, sample {sample}")
+
+    def adaptive(self, adaptive: Adaptive, samples: int) -> Iterator[list[Task]]:
+        """Yield batches; each is decided on by what the ones before measured."""
+        shape = tuple(len(values) for _, values in self._grid.outer.values())
+        counts = np.zeros(shape, dtype=np.int64)
+        after = np.full(shape, samples)
+        while (after > counts).any():
+            yield self.tasks(counts.ravel(), after.ravel())
+            counts = after
+            after = adaptive.next_counts(self._table.data, counts, tuple(self._grid.outer))
 
 
-def _label(name: str) -> dict[str, str]:
-    return {"long_name": LABELS[name], "units": "1"}
+def _check_adaptive(adaptive: Adaptive, grid: Grid, samples: int, parts: int) -> None:
+    validation.integer("budget of adaptive", adaptive.budget, minimum=samples * len(grid.cells))
+    validation.integer("largest of adaptive", adaptive.largest, minimum=samples)
+    if parts > 1:
+        raise ValueError(f"adaptive with {parts} shards: it decides on all results; allowed: one")
+    if grid.apart:
+        raise ValueError("adaptive with a list of points that has T; allowed: T as an axis beside the list")
 
 
-def _tasks(
-    model: HebbianNetwork,
-    axes: dict[str, NDArray[Any]],
-    samples: int,
-    seed: int,
-    options: dict[str, Any],
-    archetypes: NDArray[np.int8] | None,
-) -> Iterator[Task]:
-    for index in np.ndindex(*(len(values) for values in axes.values())):
-        changes = {name: values[i].item() for (name, values), i in zip(axes.items(), index, strict=True)}
-        point = model.replace(**changes)
-        if point.K is None:
-            raise ValueError("neither load nor K is set by the model or an axis; allowed: load > 0 or K >= 1")
-        for sample in range(samples):
-            yield Task(point, sample, (*index, sample), seed, options, archetypes)
-
-
-def _check_sizes(tasks: list[Task], options: dict[str, Any]) -> None:
+def _check_sizes(grid: Grid, options: Mapping[str, Any]) -> None:
     """Raise unless what is kept of every task has the same shape."""
     for option, value, name in (("overlaps", "all", "K"), ("configurations", True, "N")):
-        sizes = sorted({getattr(task.model, name) for task in tasks})
+        sizes = sorted({getattr(cell.model, name) for cell in grid.cells})
         if options.get(option) == value and len(sizes) > 1:
             raise ValueError(f"{option} = {value!r} with {name} = {sizes}; allowed: the same {name} all over the grid")
 
 
-def _attributes(
-    model: HebbianNetwork, axes: dict[str, NDArray[Any]], samples: int, seed: int, options: dict[str, Any]
-) -> dict[str, Any]:
-    return {
-        "seed": np.uint64(seed),
-        "engine": "sim.glauber, numba, cpu",
-        "model": to_json({"class": type(model).__name__} | dataclasses.asdict(model)),
-        "grid": to_json(axes | {"samples": samples}),
-        "options": to_json(options),
-    }
+def _workers(executor: Executor | None, workers: int) -> tuple[int, int]:
+    """Return the number of tasks at once, and of those that use the memory of this machine."""
+    if executor is None:
+        return workers, workers
+    if isinstance(executor, Pool):
+        return executor.workers, executor.workers if executor.here else 1
+    return cores(), 1
 
 
-def _completed(tasks: list[Task], executor: Executor | None, workers: int) -> Iterator[tuple[Task, xr.Dataset]]:
-    """Yield tasks with their results as they finish."""
-    if executor is None and min(workers, len(tasks)) == 1:
-        yield from ((task, run(task)) for task in tasks)
-    elif executor is None:
-        # Fresh interpreters: a fork would copy the threads' locks of whoever calls us.
-        with ProcessPoolExecutor(min(workers, len(tasks)), multiprocessing.get_context("spawn")) as pool:
-            try:
-                yield from _from_pool(tasks, pool, 2 * workers)
-            except BrokenProcessPool as error:
-                raise RuntimeError(
-                    "a worker process ended abruptly: out of memory, killed, or started by a script that does not "
-                    "guard its own work by `if __name__ == '__main__':`"
-                ) from error
-    else:
-        yield from _from_pool(tasks, executor, math.inf)
-
-
-def _from_pool(tasks: list[Task], pool: Executor, in_flight: float) -> Iterator[tuple[Task, xr.Dataset]]:
-    waiting = iter(tasks)
-    running: dict[Future[xr.Dataset], Task] = {}
-    try:
-        while True:
-            room = len(tasks) if math.isinf(in_flight) else int(in_flight) - len(running)
-            for task in itertools.islice(waiting, room):
-                running[pool.submit(run, task)] = task
-            if not running:
-                return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                yield running.pop(future), future.result()
-    finally:
-        for future in running:
-            future.cancel()
+@contextmanager
+def _executing(executor: Executor | None, workers: int) -> Iterator[Executor | None]:
+    if executor is not None or workers < 2:
+        yield executor
+        return
+    with local(workers) as pool:
+        yield pool

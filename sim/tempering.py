@@ -146,14 +146,13 @@ def parallel_tempering(
     record, q, exchanges = _advance(ladder, equilibration, sweeps)
 
     results = [front.summary(sample, record[:, :4, j], q[:, j], series) for j in range(J)]
-    dataset = front.along_temperatures(results, temperatures, replicas)
+    variables = front.along_temperatures(results)
     done, tried = exchanges
-    dataset["exchange"] = ("T_lower", np.where(tried > 0, done / np.maximum(tried, 1), np.nan))
-    dataset["round_trips"] = (
-        "replica",
-        [_round_trips(record[:, 4, 0, a], record[:, 4, -1, a]) for a in range(replicas)],
-    )
-    return front.describe(dataset.assign_coords(T_lower=temperatures[:-1]), LABELS)
+    variables["exchange"] = (("T_lower",), np.where(tried > 0, done / np.maximum(tried, 1), np.nan))
+    trips = [_round_trips(record[:, 4, 0, a], record[:, 4, -1, a]) for a in range(replicas)]
+    variables["round_trips"] = (("replica",), np.array(trips))
+    coordinates = {"T": temperatures, "T_lower": temperatures[:-1]} | front.of_replicas(replicas)
+    return front.dataset(variables, coordinates, LABELS)
 
 
 def tuned_ladder(

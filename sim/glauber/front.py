@@ -19,6 +19,8 @@ SCANS = {"ordered": kernels.ORDERED, "random": kernels.RANDOM, "synchronous": ke
 INITIAL = ("pure", "random", "hierarchical", "mixture", "parallel")
 OVERLAPS = ("retrieved", "all")
 REPLICAS = 2
+# Dimensions and values.
+Variable = tuple[tuple[str, ...], NDArray[Any]]
 
 # Caches of real numbers are built anew after this many sweeps, before rounding can add up.
 _CHUNK = 1000
@@ -119,6 +121,7 @@ def simulate(
         "corruption": corruption,
         "pattern": pattern,
         "components": components,
+        "anneal": anneal,
         "replicas": replicas,
         "dynamics": dynamics,
         "scan": scan,
@@ -127,40 +130,71 @@ def simulate(
         "configurations": configurations,
         "algorithm": algorithm,
     }
-    temperatures = check_options(options)
+    check_options(options)
     check_network(sample.model, options)
-    rule, order = DYNAMICS[dynamics], SCANS[scan]
-    N, K = sample.model.N, len(sample.xi)
+    measured = measure(sample, options, seed=seed, task=task)
+    return dataset(measured, coordinates(sample.model, options))
+
+
+def measure(
+    sample: QuenchedSample, options: Mapping[str, Any], *, seed: int, task: tuple[int, ...]
+) -> dict[str, Variable]:
+    """Simulate with `options` that `check_options` and `check_network` have seen; {name: (dimensions, values)}."""
+    given = _with_defaults(options)
+    temperatures, sweeps, equilibration = validation.axis("T", given["T"]), given["sweeps"], given["equilibration"]
+    replicas, pattern = given["replicas"], given["pattern"]
     start = initial_spins(
         sample,
-        initial,
-        corruption=corruption,
+        given["initial"],
+        corruption=given["corruption"],
         pattern=pattern,
-        components=components,
+        components=given["components"],
         replicas=replicas,
         seed=seed,
         task=task,
     )
-    updates = float(N) * replicas * (sweeps + equilibration) * len(temperatures)
-    state = states.make(sample, states.choose(sample, algorithm, updates), replicas)
+    state = states.make(sample, states.choose(sample, given["algorithm"], updates(sample.model, options)), replicas)
+    rule, order = DYNAMICS[given["dynamics"]], SCANS[given["scan"]]
     key = np.array(random.kernel_key(seed, task, "dynamics"))
     probes = np.stack([sample.xi[pattern].astype(np.float64), sample.learned(pattern)])
-    xi = np.ascontiguousarray(sample.xi.T) if overlaps == "all" else np.empty((0, 0), dtype=np.int8)
+    everything = given["overlaps"] == "all"
+    xi = np.ascontiguousarray(sample.xi.T) if everything else np.empty((0, 0), dtype=np.int8)
 
     results = []
     sigma = start.copy()
     for temperature in temperatures.tolist():
-        if not anneal:
+        if not given["anneal"]:
             sigma[:] = start
         arguments = (state, sigma, 1 / temperature if temperature else math.inf, rule, order)
         word, sums = random.float_word(temperature), np.zeros((replicas, xi.shape[1]), dtype=np.int64)
         _advance(arguments, 0, equilibration, word, key, probes, xi[:, :0], sums[:, :0], False)
-        record, q, spins = _advance(arguments, equilibration, sweeps, word, key, probes, xi, sums, configurations)
-        results.append(summary(sample, record, q, series, spins, sums))
-    dataset = along_temperatures(results, temperatures, replicas)
-    if overlaps == "all":
-        dataset = dataset.assign_coords(pattern=np.arange(K))
-    return describe(dataset)
+        kept = given["configurations"]
+        record, q, spins = _advance(arguments, equilibration, sweeps, word, key, probes, xi, sums, kept)
+        results.append(summary(sample, record, q, given["series"], spins, sums))
+    return along_temperatures(results)
+
+
+def updates(model: HebbianNetwork, options: Mapping[str, Any]) -> float:
+    """Return the number of spin updates that a simulation does."""
+    given = _with_defaults(options)
+    return float(model.N) * given["replicas"] * (given["sweeps"] + given["equilibration"]) * np.size(given["T"])
+
+
+def coordinates(model: HebbianNetwork, options: Mapping[str, Any]) -> dict[str, ArrayLike]:
+    """Return the coordinates of what `measure` returns."""
+    given = _with_defaults(options)
+    named: dict[str, ArrayLike] = {"T": validation.axis("T", given["T"])} | of_replicas(given["replicas"])
+    if given["overlaps"] == "all":
+        named["pattern"] = np.arange(model.K or 0)
+    return named
+
+
+def of_replicas(replicas: int) -> dict[str, ArrayLike]:
+    """Return the coordinates of replicas and of their pairs."""
+    numbers: dict[str, ArrayLike] = {"replica": np.arange(replicas)}
+    if replicas > 1:
+        numbers["pair"] = [f"{a}-{b}" for a in range(replicas) for b in range(a + 1, replicas)]
+    return numbers
 
 
 def flip_energies(sample: QuenchedSample, sigma: ArrayLike, *, algorithm: str = "rows") -> NDArray[np.float64]:
@@ -317,18 +351,6 @@ LABELS = {
 }
 
 
-def describe(dataset: xr.Dataset, labels: Mapping[str, tuple[str, str]] = LABELS) -> xr.Dataset:
-    """Attach long names and units to the variables of a simulation."""
-    for name, variable in dataset.variables.items():
-        base, _, suffix = str(name).rpartition("_")
-        stem, kind = (base, suffix) if suffix in ("error", "series") else (str(name), "")
-        if stem in labels:
-            long_name, units = labels[stem]
-            kind = {"error": "standard error of the ", "series": "time series of the "}.get(kind, "")
-            variable.attrs.update(long_name=kind + long_name, units=units)
-    return dataset
-
-
 def _advance(
     arguments: tuple[Any, ...],
     first: int,
@@ -364,7 +386,7 @@ def summary(
     series: bool,
     spins: NDArray[np.int8] | None = None,
     sums: NDArray[np.int64] | None = None,
-) -> xr.Dataset:
+) -> dict[str, Variable]:
     """Return the averages at one temperature, of what the arguments of `kernels.run` with these names received."""
     exponential = sample.model.P is None
     energy = record[:, 2] if exponential else record[:, 2] / sample.model.N
@@ -375,24 +397,40 @@ def summary(
     }
     if q.shape[1]:
         measured["q"] = ("pair", q)
-    variables: dict[str, Any] = {}
+    variables: dict[str, Variable] = {}
     for name, (dim, values) in measured.items():
         mean, error = mean_and_error(values)
-        variables[name], variables[f"{name}_error"] = (dim, mean), (dim, error)
+        variables[name], variables[f"{name}_error"] = ((dim,), mean), ((dim,), error)
         if series:
             variables[f"{name}_series"] = (("sweep", dim), values)
-    variables["acceptance"] = ("replica", record[:, 3].mean(axis=0))
+    variables["acceptance"] = (("replica",), record[:, 3].mean(axis=0))
     if sums is not None and sums.size:
         variables["m_all"] = (("replica", "pattern"), sums / (len(record) * sample.model.N))
     if spins is not None and spins.size:
         variables["spins"] = (("sweep", "replica", "site"), spins)
-    return xr.Dataset(variables)
+    return variables
 
 
-def along_temperatures(results: list[xr.Dataset], temperatures: NDArray[np.float64], replicas: int) -> xr.Dataset:
-    """Join the results of single temperatures; number the replicas and name their pairs."""
-    dataset = xr.concat(results, dim=xr.DataArray(temperatures, dims="T", name="T"))
-    dataset = dataset.assign_coords(replica=np.arange(replicas))
-    if "pair" in dataset.dims:
-        dataset = dataset.assign_coords(pair=[f"{a}-{b}" for a in range(replicas) for b in range(a + 1, replicas)])
-    return dataset
+def along_temperatures(results: list[dict[str, Variable]]) -> dict[str, Variable]:
+    """Stack the variables of single temperatures along T."""
+    return {
+        name: (("T", *dims), np.stack([result[name][1] for result in results]))
+        for name, (dims, _) in results[0].items()
+    }
+
+
+def dataset(
+    variables: Mapping[str, Variable],
+    coords: Mapping[str, ArrayLike],
+    labels: Mapping[str, tuple[str, str]] = LABELS,
+) -> xr.Dataset:
+    """Return variables {name: (dimensions, values)} as a dataset with long names and units."""
+    labelled = xr.Dataset(dict(variables), {name: (name, np.asarray(values)) for name, values in coords.items()})
+    for name, variable in labelled.variables.items():
+        base, _, suffix = str(name).rpartition("_")
+        stem, kind = (base, suffix) if suffix in ("error", "series") else (str(name), "")
+        if stem in labels:
+            long_name, units = labels[stem]
+            kind = {"error": "standard error of the ", "series": "time series of the "}.get(kind, "")
+            variable.attrs.update(long_name=kind + long_name, units=units)
+    return labelled

@@ -1,6 +1,5 @@
 """Every check passes what is allowed, and names argument, value and allowed range otherwise."""
 
-import io
 import math
 import os
 from fractions import Fraction
@@ -161,22 +160,70 @@ def test_memory_names_need_and_supply(monkeypatch):
         validation.memory("the sample", 3.0 * 2**30)
 
 
+def system(root, files):
+    """Write system files under a folder that stands for /."""
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+MACHINE = {"proc/meminfo": "MemTotal: 9000 kB\nMemFree: 3 kB\nMemAvailable:   5000 kB\n"}
+V1, V2 = "sys/fs/cgroup/memory/", "sys/fs/cgroup/"
+
+
+def group(folder, limit, usage, cache=0, *, version=2):
+    """The files of one control group; its own cache in version 1 is a part of what counts."""
+    limit_file, usage_file = ("limit_in_bytes", "usage_in_bytes") if version == 1 else ("max", "current")
+    own, total = (cache // 2, f"total_inactive_file {cache}\n") if version == 1 else (cache, "")
+    return {
+        f"{folder}memory.{limit_file}": f"{limit}\n",
+        f"{folder}memory.{usage_file}": f"{usage}\n",
+        f"{folder}memory.stat": f"anon 7\ninactive_file {own}\nactive_file 99\n{total}",
+    }
+
+
 @pytest.mark.parametrize(
-    ("text", "available"),
-    [("MemTotal:  9 kB\nMemFree: 3 kB\nMemAvailable:   5 kB\n", 5120.0), ("MemTotal: 9 kB\n", math.inf)],
+    ("files", "available"),
+    [
+        (MACHINE, 5_120_000),
+        ({"proc/meminfo": "MemTotal: 9 kB\n"}, math.inf),
+        # Version 2: a limit of the group itself, of a parent, of the root of a container; none.
+        (MACHINE | {"proc/self/cgroup": "0::/a/b\n"} | group(V2 + "a/b/", 1000, 300, 50), 750),
+        (MACHINE | {"proc/self/cgroup": "0::/a/b\n"} | group(V2 + "a/b/", 1000, 300) | group(V2 + "a/", 900, 800), 100),
+        (MACHINE | {"proc/self/cgroup": "0::/\n"} | group(V2, 1000, 300), 700),
+        (MACHINE | {"proc/self/cgroup": "0::/a\n"} | group(V2 + "a/", "max", 300), 5_120_000),
+        (MACHINE | {"proc/self/cgroup": "0::/a\n"} | group(V2 + "a/", 10**12, 300), 5_120_000),
+        (MACHINE | {"proc/self/cgroup": "0::/a\n"} | group(V2 + "a/", 300, 400), 0),
+        # Another group's limit, and groups that are not mounted here.
+        (MACHINE | {"proc/self/cgroup": "0::/a\n"} | group(V2 + "b/", 1000, 300), 5_120_000),
+        (MACHINE | {"proc/self/cgroup": "0::/../a\n"} | group(V2, 1000, 300) | group("sys/fs/", 10, 0), 700),
+        # Version 1, alone and beside version 2; a path as the host sees it.
+        (MACHINE | {"proc/self/cgroup": "3:memory:/a\n"} | group(V1 + "a/", 1000, 300, 50, version=1), 750),
+        (
+            MACHINE | {"proc/self/cgroup": "4:cpu:/\n3:memory:/a:b\n0::/\n"} | group(V1 + "a:b/", 900, 300, version=1),
+            600,
+        ),
+        (MACHINE | {"proc/self/cgroup": "3:memory:/docker/1f\n"} | group(V1, 1000, 300, version=1), 700),
+        (MACHINE | {"proc/self/cgroup": "3:memory:/\n"} | group(V1, 2**63 - 4096, 300, version=1), 5_120_000),
+        # Limits where the machine itself does not say.
+        ({"proc/meminfo": "", "proc/self/cgroup": "0::/a\n"} | group(V2 + "a/", 1000, 300), 700),
+    ],
 )
-def test_available_memory_is_that_of_proc(monkeypatch, text, available):
-    monkeypatch.setattr("builtins.open", lambda _: io.StringIO(text))
-    assert validation.available_memory() == available
+def test_available_memory_is_the_least_of_machine_and_control_groups(tmp_path, files, available):
+    assert validation._available_memory(system(tmp_path, files)) == available
+
+
+def test_available_memory_of_this_machine_is_that_of_its_files():
+    assert 0 < validation.available_memory() < math.inf or not os.path.exists("/proc/meminfo")
 
 
 def _unreadable(*_):
     raise OSError
 
 
-def test_available_memory_without_proc(monkeypatch):
-    monkeypatch.setattr("builtins.open", _unreadable)
+def test_available_memory_without_proc(monkeypatch, tmp_path):
     monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 10, "SC_PAGE_SIZE": 4096}.__getitem__)
-    assert validation.available_memory() == 40960.0
+    assert validation._available_memory(tmp_path) == 40960.0
     monkeypatch.setattr(os, "sysconf", _unreadable)
-    assert validation.available_memory() == math.inf
+    assert validation._available_memory(tmp_path) == math.inf

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import xarray as xr
-from typer.testing import CliRunner
 
-from runs import command_line, dense_phase_diagram, figures
+from runs import dense_phase_diagram, figures
 from sim import store
+from tests.runs import running
 
 TINY = {"N": 60, "load": np.array([0.03, 0.3]), "T": np.array([0.2, 0.3, 1.1]), "samples": 6, "sweeps": 60}
 
@@ -12,8 +12,7 @@ TINY = {"N": 60, "load": np.array([0.03, 0.3]), "T": np.array([0.2, 0.3, 1.1]), 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     out = tmp_path_factory.mktemp("results") / "phase_diagram.h5"
-    dense_phase_diagram.compute(TINY, seed=1, out=out)
-    return out
+    return running.compute(dense_phase_diagram.SCRIPT, TINY, out)
 
 
 def test_measurement_and_theory_share_their_grid(results):
@@ -43,32 +42,9 @@ def test_figure_is_written_as_png_and_pdf(results):
     assert all(path.stat().st_size > 10_000 for path in paths)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--out", "precious.h5"], "out = precious.h5 exists"),
-        (["--out", "."], "is a directory"),
-        (["--preset", "huge"], "'huge' is not one of"),
-        (["--seed", "-1"], "seed = -1 is out of range"),
-        (["--workers", "0"], "workers = 0 is out of range"),
-        (["--temperature", "1"], "--temperature"),
-    ],
-)
-def test_bad_command_lines_end_in_one_message_and_code_2(arguments, message, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "precious.h5").write_text("precious")
-    ended = CliRunner().invoke(command_line.application(dense_phase_diagram.main), arguments)
-    assert ended.exit_code == 2
-    assert message in ended.stderr
-    assert "Traceback" not in ended.stderr
-    assert (tmp_path / "precious.h5").read_text() == "precious"
-
-
-def test_command_writes_file_and_figures(tmp_path, monkeypatch):
-    monkeypatch.setitem(dense_phase_diagram.PRESETS, "quick", TINY | {"samples": 2, "sweeps": 4})
-    out = tmp_path / "new" / "results.h5"
-    ended = CliRunner().invoke(
-        command_line.application(dense_phase_diagram.main), ["--out", str(out), "--workers", "1"]
-    )
-    assert ended.exit_code == 0, ended.output
-    assert sorted(path.suffix for path in out.parent.iterdir()) == [".h5", ".pdf", ".png"]
+def test_a_budget_adds_samples_and_the_comparison_counts_them(tmp_path):
+    out = running.compute(dense_phase_diagram.SCRIPT, TINY | {"samples": 3}, tmp_path / "adaptive.h5", budget=16)
+    completed = store.read(out, "simulation").completed.sum("sample")
+    assert completed.sum() == 16
+    assert completed.min() >= 3
+    assert np.isfinite(store.read(out, "comparison").m_mean).all()

@@ -1,0 +1,237 @@
+"""Where tasks run: processes on this machine, Dask or MPI, all by the interface of `concurrent.futures`."""
+
+import contextlib
+import importlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from multiprocessing import connection
+from typing import Any
+
+import numba
+import threadpoolctl
+
+ALLOWED = "local, local:PROCESSES, dask, dask:PROCESSES, dask://HOST:PORT, dask-slurm:JOBS (-pbs, -sge, ...), mpi"
+BATCH_SYSTEMS = {
+    "slurm": "SLURMCluster",
+    "pbs": "PBSCluster",
+    "sge": "SGECluster",
+    "lsf": "LSFCluster",
+    "oar": "OARCluster",
+    "htcondor": "HTCondorCluster",
+    "moab": "MoabCluster",
+    "local": "local.LocalCluster",
+}
+
+
+class Pool(Executor):
+    """An executor that knows how many tasks it runs at once and can be begun anew.
+
+    Parameters
+    ----------
+    begin : callable
+        Returns an executor.
+    workers : int
+        Number of tasks that it runs at once.
+    here : bool
+        Whether they run on this machine and use its memory.
+    end : callable, optional
+        Ends an executor at once, whatever it is doing.
+    """
+
+    def __init__(
+        self,
+        begin: Callable[[], Executor],
+        workers: int,
+        *,
+        here: bool = True,
+        end: Callable[[Any], None] | None = None,
+    ) -> None:
+        self.workers, self.here = workers, here
+        self._begin, self._end = begin, end
+        self._executor = begin()
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Future[Any]:
+        """Submit a call; see `concurrent.futures.Executor.submit`."""
+        return self._executor.submit(function, *arguments, **keywords)
+
+    def restart(self) -> None:
+        """Replace an executor that broke."""
+        self.end()
+        self._executor = self._begin()
+
+    def end(self) -> None:
+        """End at once, whatever is running."""
+        if self._end is not None:
+            self._end(self._executor)
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End when all is done; see `concurrent.futures.Executor.shutdown`."""
+        self._executor.shutdown(wait=wait, cancel_futures=cancel_futures)
+
+
+def local(workers: int) -> Pool:
+    """Return a pool of processes on this machine, each with one thread; a process that dies is replaced."""
+    # Fresh interpreters: a fork would copy the threads' locks of whoever calls us.
+    context = multiprocessing.get_context("spawn")
+
+    def begin() -> Executor:
+        return ProcessPoolExecutor(workers, context, initializer=_begin_worker)
+
+    return Pool(begin, workers, end=_kill)
+
+
+@contextlib.contextmanager
+def open_executor(name: str) -> Iterator[Pool | None]:
+    """Open the executor of a name, and close it at the end.
+
+    Parameters
+    ----------
+    name : str
+        ``local`` (as many processes as cores), ``local:8``; ``dask`` (a Dask cluster of processes on this machine),
+        ``dask:8``; ``dask://HOST:PORT`` (a running scheduler); ``dask-slurm:8`` (8 jobs, laid out by the configuration
+        of dask-jobqueue; also pbs, sge, lsf, oar, htcondor, moab); ``mpi`` (all ranks but the first work, in a program
+        started by mpiexec).
+
+    Yields
+    ------
+    Pool or None
+        None for one process, this one.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    ImportError
+        If a package is missing, with the extra that brings it.
+    OSError
+        If the scheduler does not answer.
+    """
+    kind, _, rest = check_name(name).partition(":")
+    if kind == "local":
+        workers = int(rest) if rest else cores()
+        if workers == 1:
+            yield None
+            return
+        with local(workers) as pool:
+            yield pool
+    elif kind == "mpi":
+        yield from _mpi()
+    else:
+        yield from _dask(kind, rest)
+
+
+def check_name(name: str) -> str:
+    """Return the name of an executor, or raise ValueError."""
+    kind, separator, rest = str(name).partition(":")
+    system = kind.removeprefix("dask-")
+    known = (
+        (kind in ("local", "dask") and (not separator or _is_count(rest)))
+        or (kind == "dask" and rest.startswith("//") and _is_count(rest.rpartition(":")[2]) and len(rest) > 4)
+        or (kind != system and system in BATCH_SYSTEMS and _is_count(rest))
+        or name == "mpi"
+    )
+    if not known:
+        raise ValueError(f"executor = {name!r} is unknown; allowed: {ALLOWED}")
+    return name
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def pin_threads() -> None:
+    """Give BLAS, OpenMP and Numba one thread each: side by side, workers have one core each."""
+    threadpoolctl.threadpool_limits(1)
+    numba.set_num_threads(1)
+
+
+def _is_count(text: str) -> bool:
+    return text.isdecimal() and 1 <= int(text) <= 65535
+
+
+def _begin_worker() -> None:
+    pin_threads()
+    # The terminal and batch systems signal all processes: the one that writes decides when the others end.
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Wait for the death of the process that started this one: no orphan goes on computing."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def _kill(executor: Any) -> None:
+    for process in list((executor._processes or {}).values()):
+        process.kill()
+
+
+def _dask(kind: str, rest: str) -> Iterator[Pool]:
+    distributed = _import("distributed", "cluster")
+    batch = kind.removeprefix("dask-") if kind != "dask" else None
+    with contextlib.ExitStack() as stack:
+        cluster: Any
+        if batch is not None:
+            path = f"dask_jobqueue.{BATCH_SYSTEMS[batch]}"
+            module, _, cls = path.rpartition(".")
+            cluster = stack.enter_context(getattr(_import(module, "cluster"), cls)())
+            cluster.scale(jobs=int(rest))
+        elif rest.startswith("//"):
+            cluster = f"tcp:{rest}"
+        else:
+            cluster = stack.enter_context(
+                distributed.LocalCluster(
+                    n_workers=int(rest) if rest else cores(),
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address=None,
+                )
+            )
+        client = stack.enter_context(distributed.Client(cluster, set_as_default=False))
+        # Workers of a batch system come when their jobs start.
+        client.wait_for_workers(1)
+        client.run(pin_threads)
+        here = kind == "dask" and not rest.startswith("//")
+        yield Pool(client.get_executor, max(sum(client.nthreads().values()), int(rest) if batch else 1), here=here)
+
+
+def _mpi() -> Iterator[Pool]:
+    MPI = _import("mpi4py.MPI", "cluster")
+    futures = _import("mpi4py.futures", "cluster")
+    world = MPI.COMM_WORLD
+    if world.size < 2:
+        raise ValueError(
+            "executor = 'mpi' with one rank; allowed: two or more, the first of which writes the file: "
+            f"mpiexec -n 4 python {' '.join(sys.argv[:1])} --executor mpi ..."
+        )
+    with futures.MPICommExecutor(world, root=0, initializer=_begin_rank) as executor:
+        if executor is not None:
+            yield Pool(lambda: executor, world.size - 1)
+    if world.rank:
+        raise SystemExit(0)
+
+
+def _begin_rank() -> None:
+    pin_threads()
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, signal.SIG_IGN)
+
+
+def _import(module: str, extra: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(f'{module} cannot be imported ({error}); allowed: pip install "hebbian[{extra}]"') from error
