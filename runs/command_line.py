@@ -38,15 +38,12 @@ HELP: dict[str, tuple[Any, str]] = {
 
 def main(of: Script, arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a script by the words of a command line and exit: 0; 1 failed task; 2 bad input; 128 + signal."""
-    program = f"python -m runs.{of.name}"
+    said: dict[str, Any] | None = None
     asked: settings.Settings | None = None
 
     def command(**given: Any) -> None:
-        nonlocal asked
-        own = {word: default for word, (default, _) in of.options.items()}
-        given["grid"] = given["grid"] or None
-        asked = settings.resolve(given, of.name, of.presets, own)
-        script.execute(of, asked)
+        nonlocal said
+        said = given | {"grid": given["grid"] or None}
 
     def end(code: int, message: str) -> NoReturn:
         hint = script.resume_hint(asked) if asked is not None and code != 2 else ""
@@ -54,7 +51,12 @@ def main(of: Script, arguments: Sequence[str] | None = None) -> NoReturn:
         raise SystemExit(code)
 
     try:
-        code = _typer(of, command)(arguments, prog_name=program, standalone_mode=False)
+        _typer(of, command)(arguments, prog_name=f"python -m runs.{of.name}", standalone_mode=False)
+        # Not inside typer, which has its own ways with signals.
+        if said is not None:
+            own = {word: default for word, (default, _) in of.options.items()}
+            asked = settings.resolve(said, of.name, of.presets, own)
+            script.execute(of, asked)
     except UsageError as error:
         end(2, f"error: {error.format_message()}")  # type: ignore[attr-defined]
     except Interrupted as error:
@@ -63,7 +65,7 @@ def main(of: Script, arguments: Sequence[str] | None = None) -> NoReturn:
         end(1, f"error: {error}")
     except (OSError, ValueError, TypeError, MemoryError, ImportError) as error:
         end(2, f"error: {error}")
-    raise SystemExit(code or 0)
+    raise SystemExit(0)
 
 
 def _typer(of: Script, command: Callable[..., None]) -> Callable[..., Any]:

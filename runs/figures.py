@@ -1,6 +1,7 @@
 """The look of all figures: sizes, colours, theory as lines, simulation as points."""
 
 import itertools
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from cycler import cycler
 from matplotlib import patheffects
 from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
@@ -335,7 +337,27 @@ def heat_map(
         axes.plot(*_curve(curve, x, y), stroke, color="white", path_effects=OUTLINE, label=text)
     axes.set(xlabel=label(values[x]), ylabel=label(values[y]))
     axes.set(xlim=(borders[0][0], borders[0][-1]), ylim=(borders[1][0], borders[1][-1]))
-    return axes.figure.colorbar(image, ax=axes, label=f"{label(values)}, measured" if bar is None else bar)
+    return axes.figure.colorbar(image, ax=axes, label=bar or textwrap.fill(f"{label(values)}, measured", 36))
+
+
+def map_legend(axes: plt.Axes, **options: Any) -> Legend:
+    """Place the legend of a map, in outlined words that can be read on every colour; options are those of matplotlib.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Panel with the lines of `heat_map`.
+    **options
+        Of `matplotlib.axes.Axes.legend`.
+
+    Returns
+    -------
+    matplotlib.legend.Legend
+    """
+    legend = axes.legend(**{"fontsize": "small", "labelcolor": "white"} | options)
+    for text in legend.get_texts():
+        text.set_path_effects([patheffects.withStroke(linewidth=1.5, foreground="black")])
+    return legend
 
 
 def _carries(values: xr.DataArray, dim: Any, *names: str) -> bool:

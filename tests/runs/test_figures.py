@@ -208,7 +208,16 @@ def test_lines_run_where_they_were_predicted_and_leave_the_limits(axes):
     assert second.get_xydata().tolist() == [[0.2, 1], [0.7, 3]]
     assert first.get_linestyle() != second.get_linestyle()
     assert axes.get_ylim() == (0.5, 2.5)
-    assert [text.get_text() for text in axes.legend().get_texts()] == ["T_c", "gamma_c"]
+    texts = figures.map_legend(axes, loc="upper left").get_texts()
+    assert [text.get_text() for text in texts] == ["T_c", "gamma_c"]
+    assert all(text.get_path_effects() and to_hex(text.get_color()) == "#ffffff" for text in texts)
+
+
+def test_a_long_label_of_a_colour_bar_is_wrapped(axes):
+    values = mapped(LOAD, T).assign_attrs(long_name="Mattis magnetisation of the retrieved pattern, mean over samples")
+    words = figures.heat_map(axes, values, "load", "T").ax.get_ylabel()
+    assert words == "Mattis magnetisation of the\nretrieved pattern $m$, measured"
+    assert figures.heat_map(axes, values, "load", "T", bar="$m$").ax.get_ylabel() == "$m$"
 
 
 def test_an_axis_may_be_another_coordinate_along_a_dimension(axes):
