@@ -1,8 +1,8 @@
 """Finite systems against the thermodynamic limit: m and energy at fixed (load, T), extrapolated in 1/N."""
 
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,11 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 from hebbian import DenseHebbian
 from runs import command_line, comparison, figures
-from sim import store, sweep
+from runs.script import Run, Script
+from sim import store
 from theory import replica_symmetric
 
 
@@ -51,12 +51,12 @@ CASES = (
 )
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {
-        "N": {2: (200, 400, 800), 3: (120, 160, 240), 4: (100, 120, 160)},
+        "N": {"P2": (200, 400, 800), "P3": (120, 160, 240), "P4": (100, 120, 160)},
         "samples": 16,
         "sweeps": 100,
     },
     "paper": {
-        "N": {2: (200, 400, 800, 1600), 3: (160, 240, 320, 480), 4: (100, 120, 160, 200)},
+        "N": {"P2": (200, 400, 800, 1600), "P3": (160, 240, 320, 480), "P4": (100, 120, 160, 200)},
         "samples": 32,
         "sweeps": 200,
     },
@@ -64,59 +64,63 @@ PRESETS: dict[str, dict[str, Any]] = {
 QUANTITIES = ("m", "energy")
 
 
-def compute(
-    preset: dict[str, Any],
-    *,
-    seed: int,
-    out: Path,
-    overwrite: bool = False,
-    workers: int = 1,
-    cases: tuple[Case, ...] = CASES,
-) -> None:
-    """Simulate, predict and extrapolate every case, and write it to `out` as it is finished."""
-    with (
-        ProcessPoolExecutor(workers, get_context("spawn")) as executor,
-        store.ResultsFile(out, {"seed": np.uint64(seed)}, overwrite=overwrite) as file,
-    ):
-        for case in cases:
-            sizes = preset["N"][case.P]
-            model = DenseHebbian(
-                N=sizes[0], P=case.P, training=case.training, quality=case.quality, examples=case.examples
-            )
-            simulation = sweep(
-                model,
-                N=sizes,
-                load=case.load,
-                T=case.T,
-                samples=preset["samples"],
-                sweeps=preset["sweeps"],
-                seed=seed,
-                executor=executor,
-            )
-            theory = replica_symmetric.solve(model, load=case.load, T=case.T)
-            file.create(f"simulation/{case.name}", simulation)
-            file.create(f"theory/{case.name}", theory)
-            file.create(f"comparison/{case.name}", compare(simulation, theory))
+def compute(run: Run) -> None:
+    """Predict, simulate and extrapolate every case."""
+    for case in CASES:
+        sizes = run.preset["N"][f"P{case.P}"]
+        model = DenseHebbian(N=sizes[0], P=case.P, training=case.training, quality=case.quality, examples=case.examples)
+        point: dict[str, Any] = {"load": case.load, "T": case.T}
+        theory = run.keep(f"theory/{case.name}", partial(replica_symmetric.solve, model, **point))
+        simulation = run.sweep(model, f"simulation/{case.name}", N=sizes, **point)
+        run.conclude(f"comparison/{case.name}", partial(compare, simulation, theory))
 
 
 def compare(simulation: xr.Dataset, theory: xr.Dataset) -> xr.Dataset:
-    """Extrapolate measured magnetisation and energy in 1/N and take their pulls from the prediction."""
+    """Extrapolate measured magnetisation and energy in 1/N and take their pulls from the prediction.
+
+    Parameters
+    ----------
+    simulation : xarray.Dataset
+        Measured at several sizes N. From fewer than three nothing is extrapolated: limits and pulls are NaN.
+    theory : xarray.Dataset
+        Prediction for infinite size.
+
+    Returns
+    -------
+    xarray.Dataset
+        Along quantity (and N): ``mean`` and ``error`` of each size, the fit of `runs.comparison.extrapolate`, ``pull``
+        (Student-t if the theory holds) and ``freedom``, its degrees of freedom.
+    """
     fits = []
     for name in QUANTITIES:
         mean, _ = comparison.sample_statistics(simulation, name)
         error = comparison.pooled_error(simulation, name)
-        fit = comparison.extrapolate(mean, error)
+        freedom = comparison.pooled_freedom(simulation, name)
+        sizes = mean["N"].values
+        # A size without value takes no part in the fit.
+        enough = {"N": [*sizes, *(sizes.max() + np.arange(1, 4 - len(sizes)))]}
+        fit = comparison.extrapolate(mean.reindex(enough), error.reindex(enough), freedom)
         fit["pull"] = (fit["limit"] - theory[name]) / fit["limit_error"]
-        fits.append(fit.assign(mean=mean, error=error))
+        fits.append(fit.assign(mean=mean, error=error, freedom=freedom))
     compared = xr.concat(fits, dim=xr.DataArray(list(QUANTITIES), dims="quantity", name="quantity"))
     compared["pull"].attrs.update(long_name="extrapolated minus predicted value, over its error", units="1")
+    compared["freedom"].attrs.update(long_name="degrees of freedom of the pull", units="1")
     return compared
 
 
-def pulls(out: Path, quantity: str) -> NDArray[np.float64]:
-    """Return the pulls of all points of a results file, for one quantity."""
+def points(out: Path, quantity: str) -> xr.Dataset:
+    """Return ``pull`` and ``freedom`` of one quantity at all points of a results file, along ``point``."""
     cases = [store.read(out, f"comparison/{name}") for name in store.groups(out, "comparison")]
-    return np.concatenate([case["pull"].sel(quantity=quantity).values.ravel() for case in cases])
+    wanted = ["pull", "freedom"]
+    chosen = [case[wanted].sel(quantity=quantity).stack(point=("load", "T")).reset_index("point") for case in cases]
+    return xr.concat(chosen, dim="point")
+
+
+def report(out: Path) -> Iterator[str]:
+    """Yield how the limits of all cases agree with the theory, a line a quantity."""
+    for quantity in QUANTITIES:
+        found = points(out, quantity)
+        yield comparison.summary(comparison.agreement(quantity, found["pull"], found["freedom"]), quantity)
 
 
 def draw(out: Path) -> Figure:
@@ -146,7 +150,8 @@ def draw_case(axes: plt.Axes, theory: xr.Dataset, fit: xr.Dataset) -> None:
     for colour, i in zip(figures.COLOURS, range(fit.sizes["T"]), strict=False):
         predicted, cut = theory.isel(load=0, T=i), fit.isel(load=0, T=i)
         inverse = np.append(0.0, 1 / cut["N"])
-        label = rf"$T = {cut['T'].item():g}$: {cut['pull'].item():+.1f}$\sigma$"
+        distance = "no limit" if cut["pull"].isnull() else rf"{cut['pull'].item():+.1f}$\sigma$"
+        label = f"$T = {cut['T'].item():g}$: {distance}"
         axes.plot(
             inverse, cut["limit"].item() + cut["slope"].item() * inverse, color=colour, linewidth=0.8, label=label
         )
@@ -167,21 +172,14 @@ def draw_case(axes: plt.Axes, theory: xr.Dataset, fit: xr.Dataset) -> None:
     )
 
 
-def main(
-    preset: command_line.PresetOption = command_line.Preset.quick,
-    seed: command_line.SeedOption = 1,
-    out: command_line.OutOption = Path("results/dense_finite_size.h5"),
-    overwrite: command_line.OverwriteOption = False,
-    workers: command_line.WorkersOption = command_line.CORES,
-) -> None:
-    """Extrapolate magnetisation and energy to infinite size; P = 2, 3, 4, three trainings, three temperatures each."""
-    compute(PRESETS[preset], seed=seed, out=out, overwrite=overwrite, workers=workers)
-    for quantity in QUANTITIES:
-        values = pulls(out, quantity)
-        within = np.count_nonzero(abs(values) < 3)
-        print(f"{quantity}: {within} of {values.size} points within 3 sigma, chi-square {np.sum(values**2):.1f}")
-    print(*figures.save(draw(out), out), sep="\n")
-
+SCRIPT = Script(
+    name="dense_finite_size",
+    summary="Extrapolate magnetisation and energy to infinite size; P = 2, 3, 4, three trainings, three temperatures.",
+    presets=PRESETS,
+    compute=compute,
+    draw=draw,
+    report=report,
+)
 
 if __name__ == "__main__":
-    command_line.application(main)()
+    command_line.main(SCRIPT)

@@ -13,25 +13,22 @@ signals, and needs more data to get there. `docs/validation.md` says how much of
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import typer
 import xarray as xr
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from hebbian import DenseHebbian
+from hebbian import DenseHebbian, validation
 from hebbian.data import binarise, class_archetypes, class_examples, empirical_quality, load_images
-from runs import command_line, comparison, figures
+from runs import command_line, comparison, figures, script
+from runs.script import Run, Script
 from sim import random, simulate, store
 from sim.glauber.front import initial_spins
 from theory import signal_to_noise
@@ -86,6 +83,13 @@ def retrieve(task: Task) -> NDArray[np.int8]:
     return xi * np.stack([cue, step["spins"].values[0, 0], final["spins"].values[0, 0]])
 
 
+def measure(task: Task) -> xr.Dataset:
+    """Return the magnetisation m of cue, first step and end for each cue: (stage, probe)."""
+    attributes = {"long_name": "Mattis magnetisation of the archetype of the cue", "units": "1"}
+    m = (("stage", "probe"), retrieve(task).mean(axis=-1), attributes)
+    return xr.Dataset({"m": m}, {"stage": ["cue", "step", "final"]})
+
+
 class Data:
     """Binarised images without the sites that most of them share, and the tasks made of them."""
 
@@ -99,11 +103,25 @@ class Data:
         self.class_archetypes = class_archetypes(self.patterns, self.labels)[1]
 
     def experiments(self, preset: Mapping[str, Any]) -> dict[str, Points]:
-        """Return the axes of each experiment, within what the images allow."""
-        largest = np.unique(self.labels, return_counts=True)[1].min()
-        kinds, sample = ("images", "random"), range(preset["samples"])
-        learning: Points = {"P": ORDERS, "training": TRAININGS}
+        """Return the axes of each experiment, within what the images allow.
+
+        Raises
+        ------
+        ValueError
+            If a value is out of range, or more images are to be stored than there are.
+        """
+        samples = validation.integer("samples", preset["samples"], minimum=1)
+        validation.axis("grid K", preset["K"], minimum=LEARNED)
+        validation.axis("grid M", preset["M"], minimum=1)
+        validation.axis("grid r", preset["r"], above=0, maximum=1)
         stored = preset["K"][preset["K"] <= len(self.patterns)]
+        if not stored.size:
+            raise ValueError(f"grid K = {preset['K'].tolist()} has no value up to {len(self.patterns)}, all the images")
+        # Of the smallest class; if that is too small for all numbers asked for, as many as it has.
+        largest = np.unique(self.labels, return_counts=True)[1].min()
+        shown = preset["M"][preset["M"] <= largest]
+        kinds, sample = ("images", "random"), list(range(samples))
+        learning: Points = {"P": ORDERS, "training": TRAININGS}
         return {
             "storing": {"archetypes": kinds, "P": ORDERS, "K": stored, "sample": sample},
             "examples": {"archetypes": kinds, **learning, "M": preset["M"], "sample": sample},
@@ -111,7 +129,7 @@ class Data:
             "classes": {
                 "archetypes": ("classes",),
                 **learning,
-                "M": preset["M"][preset["M"] <= largest],
+                "M": shown.tolist() or [int(largest)],
                 "sample": sample,
             },
         }
@@ -143,34 +161,15 @@ class Data:
         return Task(model, self.seed, sample, K if archetypes == "classes" else LEARNED, xi, examples)
 
 
-def product(axes: Points) -> list[dict[str, Any]]:
-    """Return the points of the product of axes."""
-    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
-
-
-def dataset(axes: Points, values: Any, dims: tuple[str, ...], long_name: str) -> xr.Dataset:
-    """Return magnetisations on the product of axes and further dimensions as a dataset."""
-    shaped = np.reshape(values, [len(axis) for axis in axes.values()] + list(np.shape(values)[1:]))
-    variable = ((*axes, *dims), shaped, {"long_name": long_name, "units": "1"})
-    return xr.Dataset({"m": variable}, coords={name: list(axis) for name, axis in axes.items()})
-
-
-def measure(data: Data, axes: Points, runner: Callable[..., Iterable[NDArray[np.int8]]]) -> xr.Dataset:
-    """Measure the magnetisation of every sample, stage and probe of an experiment."""
-    tasks = [data.task(**point) for point in product(axes)]
-    results = tqdm(runner(retrieve, tasks), total=len(tasks), disable=None, unit="task")
-    m = [aligned.mean(axis=-1) for aligned in results]
-    measured = dataset(axes, m, ("stage", "probe"), "Mattis magnetisation of the archetype of the cue")
-    return measured.assign_coords(stage=["cue", "step", "final"])
-
-
 def predict(data: Data, axes: Points) -> xr.Dataset:
     """Predict the first step on the axes that a random network depends on."""
-    axes = {name: axis for name, axis in axes.items() if name not in ("archetypes", "sample")}
+    axes = {name: list(axis) for name, axis in axes.items() if name not in ("archetypes", "sample")}
     N = data.patterns.shape[1]
     cue = 1 - 2 * round(REVERSED * N) / N
-    values = [signal_to_noise.first_step(data.task("random", **point).model, m=cue) for point in product(axes)]
-    return dataset(axes, values, (), "magnetisation after one step, random archetypes")
+    points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    m = [signal_to_noise.first_step(data.task("random", **point).model, m=cue) for point in points]
+    attributes = {"long_name": "magnetisation after one step, random archetypes", "units": "1"}
+    return xr.Dataset({"m": (tuple(axes), np.reshape(m, [len(axis) for axis in axes.values()]), attributes)}, axes)
 
 
 def threshold(m: NDArray[np.float64], axis: NDArray[np.float64]) -> float:
@@ -185,12 +184,13 @@ def threshold(m: NDArray[np.float64], axis: NDArray[np.float64]) -> float:
 
 def compare(simulation: xr.Dataset, theory: xr.Dataset | None) -> xr.Dataset:
     """Average over samples; find the thresholds with jackknife errors; compare the first step with its prediction."""
-    averaged = simulation.mean("probe")
+    (axis,) = {"K", "M", "r"} & set(simulation.dims)
+    averaged = simulation[["m"]].mean("probe").sortby(axis)
     mean, error = (values.sel(stage="final", drop=True) for values in comparison.sample_statistics(averaged, "m"))
     m, count = averaged["m"].sel(stage="final", drop=True), averaged.sizes["sample"]
-    (axis,) = {"K", "M", "r"} & set(m.dims)
     find = partial(xr.apply_ufunc, threshold, input_core_dims=[[axis], [axis]], vectorize=True)
-    without = find((m.sum("sample") - m) / (count - 1), m[axis])
+    # A single sample has no error.
+    without = find((m.sum("sample") - m) / (count - 1 if count > 1 else np.nan), m[axis])
     variables = {
         "final_mean": (mean, "magnetisation at the end, mean over samples"),
         "final_error": (error, "standard error of final_mean"),
@@ -207,33 +207,16 @@ def compare(simulation: xr.Dataset, theory: xr.Dataset | None) -> xr.Dataset:
     return compared.merge(step.rename({name: str(name).replace("m_", "step_", 1) for name in step.data_vars}))
 
 
-def compute(
-    preset: dict[str, Any],
-    *,
-    seed: int,
-    out: Path,
-    overwrite: bool = False,
-    workers: int = 1,
-    source: str = "digits",
-    folder: Path | None = None,
-) -> None:
-    """Run every experiment on a data set, and write it with its prediction to `out` as it is finished."""
-    store.check_output(out, overwrite=overwrite)
-    data = Data(source, folder, seed)
-    attributes = {"seed": np.uint64(seed), "data": source, "N": data.patterns.shape[1]}
-    with (
-        ProcessPoolExecutor(workers, get_context("spawn")) as executor,
-        store.ResultsFile(out, attributes, overwrite=overwrite) as file,
-    ):
-        runner = map if workers == 1 else partial(executor.map, chunksize=16)
-        for name, axes in data.experiments(preset).items():
-            simulation = measure(data, axes, runner)
-            theory = None if name == "classes" else predict(data, axes)
-            file.create(f"simulation/{name}", simulation)
-            if theory is not None:
-                file.create(f"theory/{name}", theory)
-            file.create(f"comparison/{name}", compare(simulation, theory))
-        file.create("simulation/pictures", pictures(data, M=int(simulation["M"][-1])))
+def compute(run: Run) -> None:
+    """Run every experiment on a data set, and predict the first steps of those with random archetypes."""
+    source, folder = run.settings.options["data"], run.settings.options["folder"]
+    data = Data(source, None if folder is None else Path(folder), run.seed)
+    experiments = data.experiments(run.preset)
+    run.keep("simulation/pictures", lambda: pictures(data, M=max(experiments["classes"]["M"])))
+    for name, axes in experiments.items():
+        theory = None if name == "classes" else run.keep(f"theory/{name}", partial(predict, data, axes))
+        simulation = run.tabulate(measure, axes, f"simulation/{name}", argument=data.task)
+        run.conclude(f"comparison/{name}", partial(compare, simulation, theory))
 
 
 def pictures(data: Data, M: int) -> xr.Dataset:
@@ -289,6 +272,7 @@ def draw(out: Path) -> Figure:
 def draw_experiment(axes: plt.Axes, compared: xr.Dataset, theory: xr.Dataset | None) -> None:
     """Draw measured ends of the dynamics as points and predicted first steps as lines."""
     (axis,) = {"K", "M", "r"} & set(compared.dims)
+    theory = None if theory is None else theory.sortby(axis)
     kinds = "training" if "training" in compared.dims else "archetypes"
     compared = compared.isel(archetypes=0) if kinds == "training" else compared
     drawn = [str(kind) for kind in compared[kinds].values if kind != "storing"]
@@ -323,28 +307,29 @@ def draw_experiment(axes: plt.Axes, compared: xr.Dataset, theory: xr.Dataset | N
         axes.legend(fontsize="x-small")
 
 
-def report(name: str, compared: xr.Dataset) -> None:
-    """Print the thresholds of an experiment that lie on its axis."""
-    table = compared[["threshold", "threshold_error"]].to_dataframe().dropna()
-    if not table.empty:
-        print(f"{name}: {compared['threshold'].long_name}", table.to_string(float_format="{:.3g}".format), sep="\n")
-
-
-def main(
-    preset: command_line.PresetOption = command_line.Preset.quick,
-    seed: command_line.SeedOption = 1,
-    out: command_line.OutOption = Path("results/dense_images.h5"),
-    overwrite: command_line.OverwriteOption = False,
-    workers: command_line.WorkersOption = command_line.CORES,
-    data: Annotated[str, typer.Option(help="Data set: digits, mnist, fashion-mnist, emnist-letters, ...")] = "digits",
-    folder: Annotated[Path | None, typer.Option(help="Folder of its files; left out: HEBBIAN_DATA.")] = None,
-) -> None:
-    """Retrieve archetypes from noisy real images: P = 2, 4, 6; storing, supervised, unsupervised."""
-    compute(PRESETS[preset], seed=seed, out=out, overwrite=overwrite, workers=workers, source=data, folder=folder)
+def report(out: Path) -> Iterator[str]:
+    """Yield how first steps agree with the theory, and the thresholds that lie on the axis of their experiment."""
+    yield from script.report(out)
     for name in store.groups(out, "comparison"):
-        report(name, store.read(out, f"comparison/{name}"))
-    print(*figures.save(draw(out), out), sep="\n")
+        compared = store.read(out, f"comparison/{name}")
+        table = compared[["threshold", "threshold_error"]].to_dataframe().dropna()
+        if not table.empty:
+            yield f"{name}: {compared['threshold'].long_name}"
+            yield table.to_string(float_format="{:.3g}".format)
 
+
+SCRIPT = Script(
+    name="dense_images",
+    summary="Retrieve archetypes from noisy real images: P = 2, 4, 6; storing, supervised, unsupervised.",
+    presets=PRESETS,
+    compute=compute,
+    draw=draw,
+    report=report,
+    options={
+        "data": ("digits", "Data set: digits, mnist, fashion-mnist, emnist-letters, ..."),
+        "folder": (None, "Folder of its files; left out: HEBBIAN_DATA."),
+    },
+)
 
 if __name__ == "__main__":
-    command_line.application(main)()
+    command_line.main(SCRIPT)

@@ -5,22 +5,22 @@ with and without a teacher; mixtures of 1, 3 and 5 patterns against T; the entro
 low T as long as replica symmetry is not broken.
 """
 
-from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
-from matplotlib import patheffects
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from scipy.integrate import cumulative_simpson
 
-from hebbian import DenseHebbian
+from hebbian import DenseHebbian, validation
 from runs import command_line, comparison, dense_phase_diagram, figures
-from sim import store, sweep
+from runs.script import Run, Script
+from sim import store
 from theory import replica_symmetric
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -56,117 +56,142 @@ COLD, LOADED, SHOWN, FEW = 0.1, 0.05, 20, 0.01
 COMPONENTS = (1, 3, 5)
 CUTS, FINE = 4, 80
 MODEL = DenseHebbian(N=2, P=2)
+BAR = "Mattis magnetisation $m$, measured"
 # A load beyond retrieval, and the inverse temperatures over which the measured energy is integrated.
 GLASSY, COLDEST, STEPS = 0.3, 8.0, 80
 
 
-def compute(preset: dict[str, Any], *, seed: int, out: Path, overwrite: bool = False, workers: int = 1) -> None:
-    """Simulate, predict and compare every panel, and write it to `out` as it is finished."""
-    with (
-        ProcessPoolExecutor(workers, get_context("spawn")) as executor,
-        store.ResultsFile(out, {"seed": np.uint64(seed)}, overwrite=overwrite) as file,
-    ):
-        run = {"samples": preset["samples"], "sweeps": preset["sweeps"], "seed": seed, "executor": executor}
-        panels = phases(preset, run) | mixtures(preset, run) | learning(preset, run) | glass(preset, run)
-        for group, dataset in panels.items():
-            file.create(group, dataset)
-
-
-def phases(preset: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, xr.Dataset]:
-    """Return the groups of the (alpha, T) diagram of stored patterns."""
-    load, T = preset["load"], preset["T"]
-    theory = replica_symmetric.solve(MODEL, load=load, T=T)
-    # On the cuts' own axis: where each of them changes from stable to metastable.
-    chosen = load[np.unique(np.linspace(0, len(load) - 1, CUTS).astype(int))]
-    cuts = replica_symmetric.solve(MODEL, load=chosen, T=np.linspace(T[0], T[-1], FINE))
-    cuts["T_c"] = replica_symmetric.critical_temperature(MODEL, load=chosen)
-    fine = np.linspace(load[0] / 4, 1.05 * load[-1], FINE)
-    lines = dense_phase_diagram.transition_lines(MODEL, fine, np.linspace(0, T[-1], FINE))
-    lines["T_3"] = replica_symmetric.mixture_temperatures(MODEL, components=3, load=fine)["stability"]
-    simulation = sweep(MODEL.replace(N=preset["N"]), load=load, T=T, **run)
-    stable = theory["retrieval"] & (theory["T"] <= replica_symmetric.critical_temperature(MODEL, load=load))
-    return {
-        "simulation/phases": simulation,
-        "theory/phases": theory,
-        "theory_cuts": cuts,
-        "theory_lines": lines,
-        "comparison/phases": comparison.compare(simulation, theory, where=stable),
-    }
-
-
-def mixtures(preset: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, xr.Dataset]:
-    """Return the groups of the mixtures of one, three and five patterns at a small load."""
-    groups: dict[str, xr.Dataset] = {}
-    T = preset["T_mixture"]
-    network = MODEL.replace(N=3 * preset["N"], load=FEW)
+def compute(run: Run) -> None:
+    """Predict, simulate and compare every panel."""
+    validation.axis("rho", run.preset["rho"], minimum=0)
+    phases(run)
     for components in COMPONENTS:
-        theory = replica_symmetric.mixture(MODEL, components=components, load=FEW, T=T)
-        simulation = sweep(network, load=FEW, T=T, initial="mixture", components=components, **run)
-        fine = np.linspace(0.0, 1.0, FINE)
-        groups |= {
-            f"simulation/mixture-{components}": simulation,
-            f"theory/mixture-{components}": theory,
-            f"theory_mixture_lines/mixture-{components}": replica_symmetric.mixture(
-                MODEL, components=components, load=FEW, T=fine
-            ),
-            f"comparison/mixture-{components}": comparison.compare(
-                simulation, theory, names=("m", "q"), where=theory["stable"]
-            ),
-        }
-    return groups
-
-
-def learning(preset: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, xr.Dataset]:
-    """Return the groups of the learning diagrams over (rho, alpha) at fixed M and over (M, r) at fixed alpha."""
-    groups: dict[str, xr.Dataset] = {}
+        mixtures(run, components)
     for training in TRAININGS:
-        model = MODEL.replace(N=preset["N"], training=training, quality=0.5, examples=SHOWN)
-        quality, load = 1 / np.sqrt(1 + SHOWN * preset["rho"]), preset["learning_load"]
-        simulation = sweep(model, quality=quality, load=load, T=COLD, **run)
-        theory = replica_symmetric.solve(model, quality=quality, load=load, T=COLD)
-        rho = np.linspace(preset["rho"][0] / 4, 1.1 * preset["rho"][-1], FINE)
-        line = replica_symmetric.critical_load(model, COLD, quality=1 / np.sqrt(1 + SHOWN * rho))
-        name = f"entropy-{training}"
-        groups |= {
-            f"simulation/{name}": simulation.assign_coords(rho=("quality", preset["rho"])),
-            f"theory/{name}": theory.assign_coords(rho=("quality", preset["rho"])),
-            f"theory_learning/{name}": xr.Dataset({"alpha_c": line.squeeze("T", drop=True)}).assign_coords(
-                rho=("quality", rho)
-            ),
-            f"comparison/{name}": comparison.compare(simulation, theory, where=theory["retrieval"]),
-        }
-        quality, M = preset["quality"], preset["examples"]
-        simulation = sweep(model, quality=quality, examples=M, load=LOADED, T=COLD, **run)
-        theory = replica_symmetric.solve(model, quality=quality, examples=M, load=LOADED, T=COLD)
-        fine = np.linspace(quality[0], quality[-1], FINE)
-        threshold = replica_symmetric.learning_threshold(model, load=LOADED, T=COLD, quality=fine)
-        name = f"examples-{training}"
-        groups |= {
-            f"simulation/{name}": simulation,
-            f"theory/{name}": theory,
-            f"theory_learning/{name}": xr.Dataset({"M_c": threshold.isel(T=0, load=0, drop=True)}),
-            f"comparison/{name}": comparison.compare(simulation, theory, where=theory["retrieval"]),
-        }
-    return groups
+        learn_at_fixed_examples(run, training)
+        learn_at_fixed_load(run, training)
+    glass(run)
 
 
-def glass(preset: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, xr.Dataset]:
-    """Return the groups of the glass beyond retrieval: its energy, annealed, and its entropy."""
-    beta = np.linspace(0, COLDEST, STEPS + 1)[1:]
-    simulation = sweep(
-        MODEL.replace(N=preset["N"]), load=GLASSY, T=1 / beta, anneal=True, initial="random", **run
-    ).isel(load=0)
-    simulation["entropy"] = entropy(simulation["energy"])
-    theory = replica_symmetric.solve(MODEL, load=GLASSY, T=1 / beta, branch="glass").isel(load=0)
-    broken = replica_symmetric.one_step_solve(MODEL, load=GLASSY, T=1 / beta, branch="glass").isel(load=0)
-    names = ("energy", "entropy")
-    return {
-        "simulation/glass": simulation,
-        "theory/glass": theory,
-        "theory_one_step": broken,
-        "comparison/glass": comparison.compare(simulation, theory, names=names),
-        "comparison/glass-one-step": comparison.compare(simulation, broken, names=names),
-    }
+def around(values: NDArray[np.float64], most: float = np.inf) -> NDArray[np.float64]:
+    """Return the axis of a curve over the range of some values; a single one gets some room on both sides."""
+    first, last = values.min(), values.max()
+    if first == last:
+        first, last = 0.75 * first, min(1.25 * last or 0.1, most)
+    return np.linspace(first, last, FINE)
+
+
+def phases(run: Run) -> None:
+    """Add the groups of the (alpha, T) diagram of stored patterns."""
+    load, T = run.preset["load"], run.preset["T"]
+
+    def compare() -> xr.Dataset:
+        stable = theory["retrieval"] & (theory["T"] <= replica_symmetric.critical_temperature(MODEL, load=load))
+        return comparison.compare(simulation, theory, where=stable)
+
+    theory = run.keep("theory/phases", lambda: replica_symmetric.solve(MODEL, load=load, T=T))
+    run.keep("theory_cuts", lambda: cuts(load, T))
+    run.keep("theory_lines", lambda: transition_lines(load, T))
+    simulation = run.sweep(MODEL.replace(N=run.preset["N"]), "simulation/phases", load=load, T=T)
+    run.conclude("comparison/phases", compare)
+
+
+def cuts(load: NDArray[np.float64], T: NDArray[np.float64]) -> xr.Dataset:
+    """Return the prediction along T at a few of the loads, and where each of them changes from stable to metastable."""
+    chosen = load[np.unique(np.linspace(0, len(load) - 1, CUTS).astype(int))]
+    predicted = replica_symmetric.solve(MODEL, load=chosen, T=around(T))
+    predicted["T_c"] = replica_symmetric.critical_temperature(MODEL, load=chosen)
+    return predicted
+
+
+def transition_lines(load: NDArray[np.float64], T: NDArray[np.float64]) -> xr.Dataset:
+    """Return the transition lines over the range of some loads and temperatures."""
+    fine = np.linspace(load.min() / 4, 1.05 * around(load)[-1], FINE)
+    lines = dense_phase_diagram.transition_lines(MODEL, fine, np.linspace(0, around(T)[-1], FINE))
+    lines["T_3"] = replica_symmetric.mixture_temperatures(MODEL, components=3, load=fine)["stability"]
+    return lines
+
+
+def mixtures(run: Run, components: int) -> None:
+    """Add the groups of the mixtures of so many patterns at a small load."""
+    name, T = f"mixture-{components}", run.preset["T_mixture"]
+    predict = partial(replica_symmetric.mixture, MODEL, components=components, load=FEW)
+    theory = run.keep(f"theory/{name}", lambda: predict(T=T))
+    run.keep(f"theory_mixture_lines/{name}", lambda: predict(T=np.linspace(0.0, 1.0, FINE)))
+    network = MODEL.replace(N=3 * run.preset["N"], load=FEW)
+    simulation = run.sweep(network, f"simulation/{name}", load=FEW, T=T, initial="mixture", components=components)
+    run.conclude(
+        f"comparison/{name}",
+        lambda: comparison.compare(simulation, theory, names=("m", "q"), where=theory["stable"]),
+    )
+
+
+def learner(run: Run, training: str) -> DenseHebbian:
+    """Return the network of the learning diagrams; those have axes for its quality, and for its examples or load."""
+    return MODEL.replace(N=run.preset["N"], training=training, quality=0.5, examples=SHOWN)
+
+
+def quality(rho: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the quality of `SHOWN` examples of this data-set entropy."""
+    return 1 / np.sqrt(1 + SHOWN * rho)
+
+
+def learn_at_fixed_examples(run: Run, training: str) -> None:
+    """Add the groups of the diagram over (rho, alpha); theory and comparison have rho beside the quality."""
+    name, model, rho = f"entropy-{training}", learner(run, training), run.preset["rho"]
+    axes = {"quality": quality(rho), "load": run.preset["learning_load"], "T": COLD}
+
+    def predict() -> xr.Dataset:
+        return replica_symmetric.solve(model, **axes).assign_coords(rho=("quality", rho))
+
+    def compare() -> xr.Dataset:
+        compared = comparison.compare(simulation, theory, where=theory["retrieval"])
+        return compared.assign_coords(rho=("quality", rho))
+
+    def line() -> xr.Dataset:
+        fine = np.linspace(rho.min() / 4, 1.1 * around(rho)[-1], FINE)
+        critical = replica_symmetric.critical_load(model, COLD, quality=quality(fine)).squeeze("T", drop=True)
+        return xr.Dataset({"alpha_c": critical}).assign_coords(rho=("quality", fine))
+
+    theory = run.keep(f"theory/{name}", predict)
+    run.keep(f"theory_learning/{name}", line)
+    simulation = run.sweep(model, f"simulation/{name}", **axes)
+    run.conclude(f"comparison/{name}", compare)
+
+
+def learn_at_fixed_load(run: Run, training: str) -> None:
+    """Add the groups of the diagram over (M, r)."""
+    name, model, r = f"examples-{training}", learner(run, training), run.preset["quality"]
+    axes = {"quality": r, "examples": run.preset["examples"], "load": LOADED, "T": COLD}
+
+    def line() -> xr.Dataset:
+        needed = replica_symmetric.learning_threshold(model, load=LOADED, T=COLD, quality=around(r, most=1.0))
+        return xr.Dataset({"M_c": needed.isel(T=0, load=0, drop=True)})
+
+    theory = run.keep(f"theory/{name}", lambda: replica_symmetric.solve(model, **axes))
+    run.keep(f"theory_learning/{name}", line)
+    simulation = run.sweep(model, f"simulation/{name}", **axes)
+    run.conclude(f"comparison/{name}", lambda: comparison.compare(simulation, theory, where=theory["retrieval"]))
+
+
+def glass(run: Run) -> None:
+    """Add the groups of the glass beyond retrieval: its energy, annealed, and its entropy."""
+    axes = {"load": GLASSY, "T": 1 / np.linspace(0, COLDEST, STEPS + 1)[1:]}
+
+    def predict(solve: Callable[..., xr.Dataset]) -> xr.Dataset:
+        return solve(MODEL, **axes, branch="glass").isel(load=0)
+
+    def compare(theory: xr.Dataset) -> xr.Dataset:
+        measured = simulation.isel(load=0)
+        measured["entropy"] = entropy(measured["energy"])
+        return comparison.compare(measured, theory, names=("energy", "entropy"))
+
+    unbroken = run.keep("theory/glass", lambda: predict(replica_symmetric.solve))
+    broken = run.keep("theory_one_step", lambda: predict(replica_symmetric.one_step_solve))
+    network = MODEL.replace(N=run.preset["N"])
+    simulation = run.sweep(network, "simulation/glass", **axes, anneal=True, initial="random")
+    run.conclude("comparison/glass", lambda: compare(unbroken))
+    run.conclude("comparison/glass-one-step", lambda: compare(broken))
 
 
 def entropy(energy: xr.DataArray) -> xr.DataArray:
@@ -218,12 +243,12 @@ def draw(out: Path) -> Figure:
 
 def draw_phases(axes: plt.Axes, compared: xr.Dataset, lines: xr.Dataset) -> None:
     """Draw the measured map over (alpha, T) under the transition lines and that of the mixtures of three."""
-    dense_phase_diagram.draw_map(axes, compared, lines)
-    outline = [patheffects.withStroke(linewidth=3.2, foreground="black")]
-    label = "$T_3$: mixtures of three stable below"
-    axes.plot(lines["load"], lines["T_3"], color=figures.COLOURS[4], path_effects=outline, linewidth=1, label=label)
+    labelled = {label: lines[name] for name, (_, label) in dense_phase_diagram.LINES.items()}
+    figures.heat_map(axes, compared["m_mean"], "load", "T", lines=labelled, limits=(0, 1), bar=BAR)
+    style: dict[str, Any] = {"color": figures.COLOURS[4], "path_effects": figures.OUTLINE, "linewidth": 1}
+    axes.plot(lines["load"], lines["T_3"], label="$T_3$: mixtures of three stable below", **style)
     axes.set_xlabel(r"load $\alpha = K/N$")
-    axes.legend(loc="upper right", fontsize="x-small", labelcolor="white")
+    figures.map_legend(axes, loc="upper right", fontsize="x-small")
 
 
 def draw_mixtures(axes: plt.Axes, out: Path) -> None:
@@ -259,45 +284,28 @@ def draw_glass(axes: plt.Axes, out: Path) -> None:
 
 def draw_learning(axes: plt.Axes, out: Path, kind: str, training: str) -> None:
     """Draw the measured map of a learning diagram under the line where the theory stops to retrieve."""
-    compared = store.read(out, f"comparison/{kind}-{training}").isel(T=0)
-    line = store.read(out, f"theory_learning/{kind}-{training}")
-    outline = [patheffects.withStroke(linewidth=3.2, foreground="black")]
+    compared = store.read(out, f"comparison/{kind}-{training}")
+    lines = store.read(out, f"theory_learning/{kind}-{training}")
+    style: dict[str, Any] = {"limits": (0, 1), "bar": BAR}
     if kind == "entropy":
-        x, y = store.read(out, f"simulation/{kind}-{training}")["rho"], compared["load"]
-        mean = compared["m_mean"].isel(examples=0, missing_dims="ignore").transpose("load", "quality")
-        curve = line["rho"], line["alpha_c"]
-        axes.set(xlabel=r"data-set entropy $\rho$", ylabel=r"load $\alpha$")
+        compared, lines = compared.set_coords("rho"), lines.set_coords("rho")
+        line = {"theory: retrieval ends": lines["alpha_c"]}
+        figures.heat_map(axes, compared["m_mean"], "rho", "load", lines=line, **style)
+        axes.set_ylabel(r"load $\alpha$")
     else:
-        x, y = compared["examples"], compared["quality"]
-        mean = compared["m_mean"].isel(load=0, missing_dims="ignore").transpose("quality", "examples")
-        curve = line["M_c"], line["quality"]
-        axes.set(xlabel="examples per archetype $M$", ylabel="quality $r$", xscale="log")
-    image = axes.pcolormesh(x, y, mean, cmap=figures.COLOUR_MAP, vmin=0, vmax=1)
-    limits = axes.get_xlim(), axes.get_ylim()
-    axes.plot(*curve, color="white", path_effects=outline, label="theory: retrieval ends")
-    axes.set(xlim=limits[0], ylim=limits[1])
-    plt.colorbar(image, ax=axes, label="Mattis magnetisation $m$, measured")
-    axes.legend(fontsize="small", labelcolor="white")
+        axes.set_xscale("log")
+        line = {"theory: retrieval ends": lines["M_c"]}
+        figures.heat_map(axes, compared["m_mean"], "examples", "quality", lines=line, **style)
+    figures.map_legend(axes)
 
 
-def main(
-    preset: command_line.PresetOption = command_line.Preset.quick,
-    seed: command_line.SeedOption = 1,
-    out: command_line.OutOption = Path("results/hopfield_phase_diagram.h5"),
-    overwrite: command_line.OverwriteOption = False,
-    workers: command_line.WorkersOption = command_line.CORES,
-) -> None:
-    """Measure and predict the phases, mixtures, glass and learning diagrams of the Hopfield network."""
-    compute(PRESETS[preset], seed=seed, out=out, overwrite=overwrite, workers=workers)
-    for group in store.groups(out, "comparison"):
-        compared = store.read(out, f"comparison/{group}")
-        for name in ("m", "entropy"):
-            if f"{name}_pull" in compared:
-                within, points = int((abs(compared[f"{name}_pull"]) < 3).sum()), int(compared[f"{name}_points"])
-                chi2 = float(compared[f"{name}_chi2"])
-                print(f"{group}: {name}, {within} of {points} points within 3 standard errors, chi-square {chi2:.1f}")
-    print(*figures.save(draw(out), out), sep="\n")
-
+SCRIPT = Script(
+    name="hopfield_phase_diagram",
+    summary="Measure and predict the phases, mixtures, glass and learning diagrams of the Hopfield network.",
+    presets=PRESETS,
+    compute=compute,
+    draw=draw,
+)
 
 if __name__ == "__main__":
-    command_line.application(main)()
+    command_line.main(SCRIPT)

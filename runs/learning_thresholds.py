@@ -6,9 +6,8 @@ without one, in a dense network, that of r^(-2P). At low load, as in the multita
 difference (arXiv:2203.01304, 2211.14067, 2212.00606, 2308.04106).
 """
 
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,12 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
 from hebbian import DenseHebbian, HebbianNetwork, MultitaskingHebbian
 from runs import command_line, comparison, figures
-from sim import store, sweep
+from runs.script import Run, Script
+from sim import store
 from theory import replica_symmetric, signal_to_noise
 from theory.replica_symmetric import multitasking
 
@@ -121,35 +122,32 @@ PRESETS: dict[str, dict[str, Any]] = {
 FINE = 60
 
 
-def compute(preset: dict[str, Any], *, seed: int, out: Path, overwrite: bool = False, workers: int = 1) -> None:
-    """Simulate, predict and compare every network and training, and write it to `out` as it is finished."""
-    with (
-        ProcessPoolExecutor(workers, get_context("spawn")) as executor,
-        store.ResultsFile(out, {"seed": np.uint64(seed)}, overwrite=overwrite) as file,
-    ):
-        for name, case in cases(preset["N"]).items():
-            examples = preset["examples"][name]
-            fine = np.unique(np.geomspace(examples[0], examples[-1], FINE).round().astype(int))
-            for training in TRAININGS:
-                simulation = sweep(
-                    case.trained(training),
-                    quality=case.quality,
-                    examples=examples,
-                    T=case.T,
-                    samples=preset["samples"],
-                    sweeps=preset["sweeps"],
-                    seed=seed,
-                    initial=case.initial,
-                    executor=executor,
-                )
-                theory, threshold = case.predict(training, examples), case.threshold(training)
-                compared = comparison.compare(simulation, theory, names=("m",), where=theory["retrieval"])
-                group = f"{name}-{training}"
-                file.create(f"simulation/{group}", simulation)
-                file.create(f"theory/{group}", theory)
-                file.create(f"theory_lines/{group}", case.predict(training, fine))
-                file.create(f"theory_thresholds/{group}", threshold)
-                file.create(f"comparison/{group}", compared)
+def compute(run: Run) -> None:
+    """Predict, simulate and compare every network and training."""
+    for name, case in cases(run.preset["N"]).items():
+        examples = run.preset["examples"][name]
+        for training in TRAININGS:
+            group = f"{name}-{training}"
+            theory = run.keep(f"theory/{group}", partial(case.predict, training, examples))
+            run.keep(f"theory_lines/{group}", partial(case.predict, training, between(examples)))
+            run.keep(f"theory_thresholds/{group}", partial(case.threshold, training))
+            simulation = run.sweep(
+                case.trained(training),
+                f"simulation/{group}",
+                quality=case.quality,
+                examples=examples,
+                T=case.T,
+                initial=case.initial,
+            )
+            run.conclude(
+                f"comparison/{group}",
+                partial(comparison.compare, simulation, theory, names=("m",), where=theory["retrieval"]),
+            )
+
+
+def between(examples: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return numbers of examples, as many as a curve needs, from the least to the largest of some."""
+    return np.unique(np.geomspace(examples.min(), examples.max(), FINE).round().astype(int))
 
 
 STYLES: dict[str, tuple[Any, str, Any]] = {"supervised": ("-", "o", "full"), "unsupervised": ("--", "s", "none")}
@@ -189,21 +187,13 @@ def draw(out: Path) -> Figure:
     return figure
 
 
-def main(
-    preset: command_line.PresetOption = command_line.Preset.quick,
-    seed: command_line.SeedOption = 1,
-    out: command_line.OutOption = Path("results/learning_thresholds.h5"),
-    overwrite: command_line.OverwriteOption = False,
-    workers: command_line.WorkersOption = command_line.CORES,
-) -> None:
-    """Measure and predict the magnetisation against the number of examples, with and without a teacher."""
-    compute(PRESETS[preset], seed=seed, out=out, overwrite=overwrite, workers=workers)
-    for group in store.groups(out, "comparison"):
-        compared = store.read(out, f"comparison/{group}")
-        within = int((abs(compared["m_pull"]) < 3).sum())
-        print(f"{group}: {within} of {int(compared['m_points'])} points within 3 standard errors")
-    print(*figures.save(draw(out), out), sep="\n")
-
+SCRIPT = Script(
+    name="learning_thresholds",
+    summary="Measure and predict the magnetisation against the number of examples, with and without a teacher.",
+    presets=PRESETS,
+    compute=compute,
+    draw=draw,
+)
 
 if __name__ == "__main__":
-    command_line.application(main)()
+    command_line.main(SCRIPT)

@@ -7,11 +7,9 @@ far from a minimum of L a minimum of H is, if H is made of M examples; and where
 :math:`\sum_\mu L_\mu^+`, which is not blind to the sign, has its minimum.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from numpy.typing import NDArray
 
 from hebbian import MultitaskingHebbian, QuenchedSample
 from runs import command_line, comparison, figures
+from runs.script import Run, Script
 from sim import random, simulate, store
 from sim.glauber.front import initial_spins
 from theory.replica_symmetric import multitasking
@@ -91,9 +90,9 @@ def model(training: str, examples: int, dilution: float, N: int) -> Multitasking
     return MultitaskingHebbian(N=N, K=K, dilution=dilution, training=training, **learning)
 
 
-def trajectories(task: Task) -> NDArray[np.float64]:
-    """Return 2H/N and L along a descent from random spins, shape (training, temperature, 2)."""
-    return np.array(
+def trajectories(task: Task) -> xr.Dataset:
+    """Return 2H/N and L along a descent from random spins, of each training."""
+    falling = np.array(
         [
             [
                 (2 * network.energy(sigma) / task.N, network.loss(sigma))
@@ -102,10 +101,15 @@ def trajectories(task: Task) -> NDArray[np.float64]:
             for network in task.quench().values()
         ]
     )
+    variables = {
+        "cost": (("training", "T"), falling[..., 0], label("2H/N of the learned network")),
+        "loss": (("training", "T"), falling[..., 1], label("loss L on the archetypes")),
+    }
+    return xr.Dataset(variables, {"training": list(TRAININGS), "T": COOLING})
 
 
-def minima(task: Task) -> NDArray[np.float64]:
-    """Return L at the minimum of H below the hierarchical state and at the minimum of L below that, (training, 2)."""
+def minima(task: Task) -> xr.Dataset:
+    """Return L at the minimum of H below the hierarchical state and at the minimum of L below that, by training."""
     networks = task.quench()
     # On the archetypes L is the energy of the network that stores them.
     archetypes = networks["storing"]
@@ -114,49 +118,27 @@ def minima(task: Task) -> NDArray[np.float64]:
         of_cost = task.minimum(network, "hierarchical")
         of_loss = task.minimum(archetypes, of_cost)
         found.append((archetypes.loss(of_cost), archetypes.loss(of_loss)))
-    return np.array(found)
+    ended = np.array(found)
+    variables = {
+        "loss_of_cost": ("training", ended[:, 0], label("L at the minimum of H")),
+        "loss_of_loss": ("training", ended[:, 1], label("L at the minimum of L below it")),
+    }
+    return xr.Dataset(variables, {"training": list(TRAININGS)})
 
 
-def plain_sums(task: Task) -> NDArray[np.float64]:
+def plain_sums(task: Task) -> xr.Dataset:
     """Return the plain sum of squared errors at the minimum of H below the hierarchical state, and its own minimum."""
     archetypes = task.quench()["storing"]
     # Each spin decides its own term of the plain sum: the majority is the minimum.
     own = initial_spins(archetypes, "parallel", replicas=1, seed=task.seed, task=task.address)[0]
     states = (task.minimum(archetypes, "hierarchical"), own)
-    return np.array([archetypes.squared_errors(sigma)[0].sum() for sigma in states])
-
-
-Runner = Callable[..., Iterable[NDArray[np.float64]]]
-
-
-def measure(preset: Mapping[str, Any], seed: int, runner: Runner) -> dict[str, xr.Dataset]:
-    """Run the three experiments of a preset."""
-    N, samples = preset["N"], np.arange(preset["samples"])
-    learning, dilution = preset["examples"], preset["dilution"]
-    falls = runner(trajectories, [Task(N, DILUTION, FEW, seed, int(sample)) for sample in samples])
-    found = runner(minima, [Task(N, DILUTION, int(M), seed, int(sample)) for M in learning for sample in samples])
-    plain = runner(plain_sums, [Task(N, float(d), 1, seed, int(sample)) for d in dilution for sample in samples])
-    coordinates = {"training": list(TRAININGS), "sample": samples}
-    falling = np.array(list(falls))
-    ended = np.array(list(found)).reshape(len(learning), len(samples), len(TRAININGS), 2)
-    summed = np.array(list(plain)).reshape(len(dilution), len(samples), 2)
-    descent = {
-        "cost": (("sample", "training", "T"), falling[..., 0], label("2H/N of the learned network")),
-        "loss": (("sample", "training", "T"), falling[..., 1], label("loss L on the archetypes")),
-    }
-    ends = {
-        "loss_of_cost": (("examples", "sample", "training"), ended[..., 0], label("L at the minimum of H")),
-        "loss_of_loss": (("examples", "sample", "training"), ended[..., 1], label("L at the minimum of L below it")),
-    }
-    sums = {
-        "plain_of_cost": (("dilution", "sample"), summed[..., 0], label("plain sum of errors at the minimum of H")),
-        "plain_of_plain": (("dilution", "sample"), summed[..., 1], label("minimum of the plain sum of errors")),
-    }
-    return {
-        "descent": xr.Dataset(descent, coordinates | {"T": COOLING}),
-        "minima": xr.Dataset(ends, coordinates | {"examples": learning}),
-        "plain": xr.Dataset(sums, {"sample": samples, "dilution": dilution}),
-    }
+    of_cost, of_plain = (archetypes.squared_errors(sigma)[0].sum() for sigma in states)
+    return xr.Dataset(
+        {
+            "plain_of_cost": ((), of_cost, label("plain sum of errors at the minimum of H")),
+            "plain_of_plain": ((), of_plain, label("minimum of the plain sum of errors")),
+        }
+    )
 
 
 def label(long_name: str) -> dict[str, str]:
@@ -169,34 +151,39 @@ def loss_of(m: NDArray[np.float64], dilution: NDArray[np.float64] | float) -> ND
     return K * (1 - np.asarray(dilution) / 2) ** 2 - np.sum(m**2, axis=0)
 
 
-def predict(preset: Mapping[str, Any]) -> dict[str, xr.Dataset]:
-    """Predict the three experiments in the limit of many spins."""
-    N, M, d = preset["N"], preset["examples"], preset["dilution"]
-    stored = model("storing", 1, DILUTION, N)
+def predict_descent(N: int) -> xr.Dataset:
+    """Return the constant L - 2H/N of stored patterns, which it is on average over them."""
     constant = K * ((1 - DILUTION / 2) ** 2 - (1 - DILUTION) / N)
-    best = loss_of(overlaps(multitasking.solve(stored, T=0.0)), DILUTION)
+    return xr.Dataset({"constant": ((), constant, label("L - 2H/N of stored patterns"))})
+
+
+def predict_minima(N: int, M: NDArray[np.int64]) -> xr.Dataset:
+    """Predict L at the minimum of H for each number of examples, and the lowest L, in the limit of many spins."""
+    best = loss_of(overlaps(multitasking.solve(model("storing", 1, DILUTION, N), T=0.0)), DILUTION)
     learned = loss_of(overlaps(multitasking.solve(model("supervised", 1, DILUTION, N), examples=M, T=0.0)), DILUTION)
     # Both trainings follow one equation at low load.
     of_cost = np.stack([np.full(len(M), best), learned, learned], axis=-1)
-    hierarchical = overlaps(multitasking.solve(stored, dilution=d, T=0.0)).sum(axis=0)
-    lengths = K * (1 - d / 2)
-    return {
-        "descent": xr.Dataset({"constant": ((), constant, label("L - 2H/N of stored patterns"))}),
-        "minima": xr.Dataset(
-            {
-                "loss_of_cost": (("examples", "training"), of_cost, label("L at the minimum of H")),
-                "loss_of_loss": (("examples", "training"), np.full_like(of_cost, best), label("minimum of L")),
-            },
-            {"examples": M, "training": list(TRAININGS)},
-        ),
-        "plain": xr.Dataset(
-            {
-                "plain_of_cost": ("dilution", lengths - hierarchical, label("plain sum at the minimum of H")),
-                "plain_of_plain": ("dilution", lengths - majority(d), label("minimum of the plain sum")),
-            },
-            {"dilution": d},
-        ),
-    }
+    return xr.Dataset(
+        {
+            "loss_of_cost": (("examples", "training"), of_cost, label("L at the minimum of H")),
+            "loss_of_loss": (("examples", "training"), np.full_like(of_cost, best), label("minimum of L")),
+        },
+        {"examples": M, "training": list(TRAININGS)},
+    )
+
+
+def predict_plain(N: int, dilution: NDArray[np.float64]) -> xr.Dataset:
+    """Predict the plain sum of squared errors at the minimum of H, and its minimum, in the limit of many spins."""
+    stored = multitasking.solve(model("storing", 1, DILUTION, N), dilution=dilution, T=0.0)
+    lengths = K * (1 - dilution / 2)
+    of_cost, of_plain = lengths - overlaps(stored).sum(axis=0), lengths - majority(dilution)
+    return xr.Dataset(
+        {
+            "plain_of_cost": ("dilution", of_cost, label("plain sum at the minimum of H")),
+            "plain_of_plain": ("dilution", of_plain, label("minimum of the plain sum")),
+        },
+        {"dilution": dilution},
+    )
 
 
 def overlaps(solution: xr.Dataset) -> NDArray[np.float64]:
@@ -215,20 +202,32 @@ def majority(dilution: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array(sums)
 
 
-def compute(preset: dict[str, Any], *, seed: int, out: Path, overwrite: bool = False, workers: int = 1) -> None:
-    """Run the experiments of a preset and write them with their predictions to `out`."""
-    with (
-        ProcessPoolExecutor(workers, get_context("spawn")) as executor,
-        store.ResultsFile(out, {"seed": np.uint64(seed)}, overwrite=overwrite) as file,
-    ):
-        runner = map if workers == 1 else partial(executor.map, chunksize=4)
-        theory, simulation = predict(preset), measure(preset, seed, runner)
-        for name, measured in simulation.items():
-            file.create(f"simulation/{name}", measured)
-            file.create(f"theory/{name}", theory[name])
-        for name in ("minima", "plain"):
-            compared = comparison.compare(simulation[name], theory[name], names=map(str, theory[name].data_vars))
-            file.create(f"comparison/{name}", compared)
+def compute(run: Run) -> None:
+    """Predict and run the three experiments, and compare."""
+    N, M, dilution = (run.preset[name] for name in ("N", "examples", "dilution"))
+    theory = {
+        "descent": run.keep("theory/descent", lambda: predict_descent(N)),
+        "minima": run.keep("theory/minima", lambda: predict_minima(N, M)),
+        "plain": run.keep("theory/plain", lambda: predict_plain(N, dilution)),
+    }
+    sample: Any = np.arange(run.preset["samples"])
+    task = partial(Task, N=N, dilution=DILUTION, examples=FEW, seed=run.seed)
+    stored = partial(task, examples=1)
+    run.tabulate(trajectories, {"sample": sample}, "simulation/descent", argument=task)
+    simulation = {
+        name: run.tabulate(function, axes | {"sample": sample}, f"simulation/{name}", argument=argument)
+        for name, function, axes, argument in (
+            ("minima", minima, {"examples": M}, task),
+            ("plain", plain_sums, {"dilution": dilution}, stored),
+        )
+    }
+    for name, measured in simulation.items():
+        run.conclude(f"comparison/{name}", partial(compare, measured.drop_vars("completed"), theory[name]))
+
+
+def compare(simulation: xr.Dataset, theory: xr.Dataset) -> xr.Dataset:
+    """Take the pulls of all that is predicted."""
+    return comparison.compare(simulation, theory, names=map(str, theory.data_vars))
 
 
 STYLES = {"storing": ("o", "full"), "supervised": ("s", "full"), "unsupervised": ("D", "none")}
@@ -269,6 +268,7 @@ def draw_descent(axes: plt.Axes, simulation: xr.Dataset, theory: xr.Dataset) -> 
 
 def draw_minima(axes: plt.Axes, compared: xr.Dataset, theory: xr.Dataset) -> None:
     """Draw the loss at the minimum of the cost, and at the minimum of the loss below it."""
+    compared, theory = compared.sortby("examples"), theory.sortby("examples")
     M = theory["examples"]
     axes.plot(
         M, theory["loss_of_cost"].sel(training="supervised"), color="black", linewidth=1, label="theory, minimum of $H$"
@@ -293,6 +293,7 @@ def draw_minima(axes: plt.Axes, compared: xr.Dataset, theory: xr.Dataset) -> Non
 
 def draw_plain(axes: plt.Axes, compared: xr.Dataset, theory: xr.Dataset) -> None:
     """Draw the plain sum of squared errors at the minimum of the cost, and its own minimum."""
+    theory = theory.sortby("dilution")
     words = {"plain_of_cost": "at the minimum of $H$", "plain_of_plain": "its own minimum: the majority"}
     for (name, text), colour, marker in zip(words.items(), figures.COLOURS, "os", strict=False):
         axes.plot(theory["dilution"], theory[name] / K, color=colour, linewidth=1)
@@ -305,23 +306,13 @@ def draw_plain(axes: plt.Axes, compared: xr.Dataset, theory: xr.Dataset) -> None
     axes.legend(fontsize="small")
 
 
-def main(
-    preset: command_line.PresetOption = command_line.Preset.quick,
-    seed: command_line.SeedOption = 1,
-    out: command_line.OutOption = Path("results/loss_and_cost.h5"),
-    overwrite: command_line.OverwriteOption = False,
-    workers: command_line.WorkersOption = command_line.CORES,
-) -> None:
-    """Compare the minima of the cost H with those of the sum of squared errors, on multitasking networks."""
-    compute(PRESETS[preset], seed=seed, out=out, overwrite=overwrite, workers=workers)
-    for group in store.groups(out, "comparison"):
-        compared = store.read(out, f"comparison/{group}")
-        for name in ("loss_of_cost", "loss_of_loss", "plain_of_cost", "plain_of_plain"):
-            if f"{name}_pull" in compared:
-                pull = compared[f"{name}_pull"]
-                print(f"{name}: {int((abs(pull) < 3).sum())} of {int(pull.count())} points within 3 standard errors")
-    print(*figures.save(draw(out), out), sep="\n")
-
+SCRIPT = Script(
+    name="loss_and_cost",
+    summary="Compare the minima of the cost H with those of the sum of squared errors, on multitasking networks.",
+    presets=PRESETS,
+    compute=compute,
+    draw=draw,
+)
 
 if __name__ == "__main__":
-    command_line.application(main)()
+    command_line.main(SCRIPT)

@@ -24,29 +24,25 @@ hardly changes is cropped. Two of the default digits then have an overlap of 0.0
 46 % of an image is white, give or take 8 %. Random images, without all this, are in the file and in the figure too.
 """
 
-import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import typer
 import xarray as xr
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import StrMethodFormatter
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from hebbian import MultitaskingHebbian, QuenchedSample, patterns
+from hebbian import MultitaskingHebbian, QuenchedSample, patterns, validation
 from hebbian.data import binarise, load_images
-from runs import command_line, comparison, figures
+from runs import command_line, comparison, figures, script
 from runs.dense_images import RETRIEVED, threshold
+from runs.script import Run, Script
 from sim import random, simulate, store
 from sim.glauber.front import initial_spins
 from theory.replica_symmetric.given_patterns import solve_given
@@ -119,18 +115,25 @@ class Task:
         learning = (random.float_bits(self.model.quality or 0.0), self.model.examples or 0)
         return (random.float_bits(self.f), *learning, self.sample)
 
+    @property
+    def streams(self) -> dict[str, Any]:
+        """Arguments that lead a simulation to its random streams."""
+        return {"seed": self.seed, "task": self.address, "replicas": 1}
 
-def retrieve(task: Task) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the overlaps m/(1-d), measured (T, pattern) and predicted (T, pattern) from the same initial spins."""
-    model = task.model
-    streams: dict[str, Any] = {"seed": task.seed, "task": task.address, "replicas": 1}
-    xi = place(task.images, task.f).reshape(K, -1)
-    rng = random.stream(task.seed, task.address, "patterns")
-    examples = None
-    if model.training != "storing":
-        examples = patterns.examples(xi, model.quality or 1.0, model.examples or 1, rng=rng)
-    sample = model.quench(rng=rng, archetypes=xi, examples=examples)
-    start = initial_spins(sample, "hierarchical", **streams)[0]
+    def quench(self) -> tuple[QuenchedSample, NDArray[np.int8]]:
+        """Draw the sample and its initial spins."""
+        xi = place(self.images, self.f).reshape(K, -1)
+        rng = random.stream(self.seed, self.address, "patterns")
+        examples = None
+        if self.model.training != "storing":
+            examples = patterns.examples(xi, self.model.quality or 1.0, self.model.examples or 1, rng=rng)
+        sample = self.model.quench(rng=rng, archetypes=xi, examples=examples)
+        return sample, initial_spins(sample, "hierarchical", **self.streams)[0]
+
+
+def retrieve(task: Task) -> xr.Dataset:
+    """Measure the overlaps m/(1-d) along (T, pattern)."""
+    sample, start = task.quench()
     measured = simulate(
         sample,
         T=task.T * (1 - DILUTION),
@@ -139,10 +142,23 @@ def retrieve(task: Task) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         initial=start,
         overlaps="all",
         scan="random",
-        **streams,
+        **task.streams,
     )
-    T = lines(task.T, task.bend) * (1 - DILUTION)
-    return measured["m_all"].values[:, 0] / (1 - DILUTION), predict(sample, T, start, apart=task.f == 0)
+    return dataset(task.T, measured["m_all"].values[:, 0] / (1 - DILUTION))
+
+
+def predict_given(task: Task) -> xr.Dataset:
+    """Predict the overlaps m/(1-d) along (T, pattern) from the very sample and initial spins that are measured."""
+    sample, start = task.quench()
+    T = lines(task.T, task.bend)
+    return dataset(T, predict(sample, T * (1 - DILUTION), start, apart=task.f == 0))
+
+
+def dataset(T: NDArray[np.float64], m: NDArray[np.float64]) -> xr.Dataset:
+    """Return overlaps (T, pattern) as a dataset."""
+    attributes = {"long_name": "overlap with an image on its own window, m/(1-d)", "units": "1"}
+    axis = ("T", T, {"long_name": "temperature", "units": "1 - d"})
+    return xr.Dataset({"m": (("T", "pattern"), m, attributes)}, {"T": axis})
 
 
 def predict(
@@ -201,10 +217,23 @@ class Data:
         overlaps = (flat @ flat.T / flat.shape[1])[np.triu_indices(len(flat), 1)]
         return float(overlaps.mean()), float(np.sqrt(np.mean(overlaps**2)))
 
+    def summary(self) -> xr.Dataset:
+        """Return what there is to know about the images."""
+        mean, rms = self.correlations()
+        values = {
+            "N": (K * self.size[0] * self.size[1], "number of spins"),
+            "spins_per_pixel": (self.block**2, "spins in the block of a pixel"),
+            "mean_overlap_of_images": (mean, "overlap of two images, mean over pairs"),
+            "rms_overlap_of_images": (rms, "overlap of two images, root mean square over pairs"),
+        }
+        return xr.Dataset(
+            {name: ((), value, {"long_name": words, "units": "1"}) for name, (value, words) in values.items()}
+        )
+
     def experiments(self) -> dict[str, Points]:
         """Return the axes of each experiment."""
         preset = self.preset
-        sample = range(preset["samples"])
+        sample: Any = np.arange(preset["samples"])
         return {
             "temperature": {"training": TRAININGS, "sample": sample},
             "fraction": {"archetypes": ("images", "random"), "f": preset["f"], "sample": sample},
@@ -241,27 +270,6 @@ class Data:
         return Task(model, images, float(f), T, bend, self.preset["sweeps"], self.seed, sample)
 
 
-def measure_and_predict(
-    data: Data, name: str, axes: Points, runner: Callable[..., Iterable[Any]]
-) -> tuple[xr.Dataset, xr.Dataset]:
-    """Return the measured and the predicted overlaps of every sample of an experiment."""
-    points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
-    tasks = [data.task(**point, sweep_T=name == "temperature") for point in points]
-    results = list(tqdm(runner(retrieve, tasks), total=len(tasks), desc=name, disable=None, unit="task"))
-    T = tasks[0].T, lines(tasks[0].T, tasks[0].bend)
-    measured, predicted = (dataset(axes, T[i], [result[i] for result in results]) for i in (0, 1))
-    return measured, predicted
-
-
-def dataset(axes: Points, T: NDArray[np.float64], values: Sequence[NDArray[np.float64]]) -> xr.Dataset:
-    """Return overlaps on the product of axes, T and patterns as a dataset."""
-    shape = [len(axis) for axis in axes.values()]
-    attributes = {"long_name": "overlap with an image on its own window, m/(1-d)", "units": "1"}
-    m = ((*axes, "T", "pattern"), np.reshape(values, [*shape, len(T), K]), attributes)
-    units = ("T", T, {"long_name": "temperature", "units": "1 - d"})
-    return xr.Dataset({"m": m}, coords={name: list(axis) for name, axis in axes.items()} | {"T": units})
-
-
 def compare(name: str, simulation: xr.Dataset, theory: xr.Dataset) -> xr.Dataset:
     """Compare an experiment with its prediction.
 
@@ -286,7 +294,9 @@ def compare(name: str, simulation: xr.Dataset, theory: xr.Dataset) -> xr.Dataset
 def with_threshold(m: xr.Dataset) -> xr.Dataset:
     """Add the number of examples at which each sample is retrieved."""
     find = partial(xr.apply_ufunc, threshold, input_core_dims=[["M"], ["M"]], vectorize=True)
-    return m.assign(threshold=find(m["m"], m["M"]))
+    ascending = m["m"].sortby("M")
+    words = {"long_name": f"examples that an overlap of {RETRIEVED} takes", "units": "1"}
+    return m.assign(threshold=find(ascending, ascending["M"]).assign_attrs(words))
 
 
 def difference(measured: xr.Dataset) -> xr.Dataset:
@@ -296,41 +306,32 @@ def difference(measured: xr.Dataset) -> xr.Dataset:
     return comparison.compare(supervised, unsupervised, names=("m", "threshold"))
 
 
-def compute(
-    preset: dict[str, Any],
-    *,
-    seed: int,
-    out: Path,
-    overwrite: bool = False,
-    workers: int = 1,
-    source: str = "digits",
-    folder: Path | None = None,
-) -> None:
-    """Run every experiment on a data set, and write it with its prediction to `out` as it is finished."""
-    store.check_output(out, overwrite=overwrite)
-    data = Data(source, folder, seed, preset)
-    mean, rms = data.correlations()
-    attributes = {
-        "seed": np.uint64(seed),
-        "data": source,
-        "N": K * data.size[0] * data.size[1],
-        "spins_per_pixel": data.block**2,
-        "mean_overlap_of_images": mean,
-        "rms_overlap_of_images": rms,
-    }
-    with (
-        ProcessPoolExecutor(workers, get_context("spawn")) as executor,
-        store.ResultsFile(out, attributes, overwrite=overwrite) as file,
-    ):
-        runner = map if workers == 1 else partial(executor.map, chunksize=4)
-        for name, axes in data.experiments().items():
-            simulation, theory = measure_and_predict(data, name, axes, runner)
-            file.create(f"simulation/{name}", simulation)
-            file.create(f"theory/{name}", theory)
-            file.create(f"comparison/{name}", compare(name, simulation, theory))
-            if name == "examples":
-                file.create("comparison/trainings", difference(simulation))
-        file.create("simulation/pictures", pictures(data))
+def compute(run: Run) -> None:
+    """Run, predict and compare every experiment on a data set."""
+    check(run.preset)
+    folder = run.settings.options["folder"]
+    data = Data(run.settings.options["data"], None if folder is None else Path(folder), run.seed, run.preset)
+    run.keep("images", data.summary)
+    for name, axes in data.experiments().items():
+        task = partial(data.task, sweep_T=name == "temperature")
+        # All tasks are needed: whether they are completed does not matter any more.
+        simulation, theory = (
+            run.tabulate(function, axes, f"{group}/{name}", argument=task).drop_vars("completed")
+            for group, function in (("simulation", retrieve), ("theory", predict_given))
+        )
+        run.conclude(f"comparison/{name}", partial(compare, name, simulation, theory))
+        if name == "examples":
+            run.conclude("comparison/trainings", partial(difference, simulation))
+    run.keep("simulation/pictures", lambda: pictures(data))
+
+
+def check(preset: Mapping[str, Any]) -> None:
+    """Raise TypeError or ValueError unless a preset describes networks."""
+    validation.integer("spins", preset["spins"], minimum=1)
+    validation.axis("T", preset["T"], minimum=0.0)
+    validation.axis("f", preset["f"], minimum=0.0, maximum=1.0)
+    validation.axis("r", preset["r"], above=0.0, maximum=1.0)
+    validation.axis("M", preset["M"], minimum=1)
 
 
 # Title: fraction in common, initial spins, part of them reversed.
@@ -349,10 +350,9 @@ def pictures(data: Data) -> xr.Dataset:
         archetypes = place(data.magnify(data.pixels[:K]), f)
         xi = archetypes.reshape(K, -1)
         sample = task.model.quench(rng=random.stream(task.seed, task.address, "patterns"), archetypes=xi)
-        streams: dict[str, Any] = {"seed": task.seed, "task": task.address, "replicas": 1}
-        cue = initial_spins(sample, initial, corruption=corruption, **streams)[0]
+        cue = initial_spins(sample, initial, corruption=corruption, **task.streams)[0]
         run = simulate(
-            sample, T=COLD * (1 - DILUTION), sweeps=2 * task.sweeps, initial=cue, configurations=True, **streams
+            sample, T=COLD * (1 - DILUTION), sweeps=2 * task.sweeps, initial=cue, configurations=True, **task.streams
         )
         for name, spins in ((title, cue), ("where it ends:\none state of the network", run["spins"].values[0, -1, 0])):
             # 0 where no image is: those spins are free.
@@ -406,7 +406,7 @@ def draw_temperature(axes: plt.Axes, out: Path) -> None:
 
 def draw_fraction(axes: plt.Axes, out: Path) -> None:
     """Draw the overlaps of images, the largest first, against the fraction of sites in common."""
-    compared = store.read(out, "comparison/fraction").squeeze("T")
+    compared = store.read(out, "comparison/fraction").squeeze("T").sortby("f")
     predicted = compared["m_mean"] - compared["m_residual"]
     at = compared.sel(archetypes="images")
     for colour, rank in zip(figures.COLOURS, compared["rank"].values, strict=False):
@@ -424,8 +424,9 @@ def draw_fraction(axes: plt.Axes, out: Path) -> None:
 def draw_examples(axes: plt.Axes, out: Path) -> None:
     """Draw the mean overlap of disjoint images against the number of examples."""
     compared = store.read(out, "comparison/examples").squeeze("T")
-    theory = store.read(out, "theory/examples").mean(["sample", "pattern"]).squeeze("T")
-    for colour, r in zip(figures.COLOURS, compared["r"].values, strict=False):
+    theory = store.read(out, "theory/examples").mean(["sample", "pattern"]).squeeze("T").sortby("M")
+    qualities = np.sort(compared["r"].values)
+    for colour, r in zip(figures.colours(len(qualities)), qualities, strict=True):
         for training in TRAININGS[1:]:
             at, predicted = compared.sel(training=training, r=r), theory.sel(training=training, r=r)
             shift = 1 + DODGE * (4 if training == "unsupervised" else -4)
@@ -468,37 +469,32 @@ def draw_pictures(figure: SubFigure, shown: xr.Dataset) -> None:
         numbers.set_axis_off()
 
 
-def report(out: Path) -> None:
-    """Print how the measured overlaps agree with the predicted ones and with each other."""
-    for name in store.groups(out, "comparison"):
-        compared = store.read(out, f"comparison/{name}")
-        points, within = int(compared["m_points"]), int((abs(compared["m_pull"]) < 3).sum())
-        chi2 = compared["m_chi2"].item()
-        print(f"{name}: {within} of {points} points within 3 standard errors, chi-square {chi2:.1f}")
+def report(out: Path) -> Iterator[str]:
+    """Yield how the measured overlaps agree with the predicted ones and with each other, and the thresholds."""
+    yield from script.report(out)
     examples = store.read(out, "comparison/examples").squeeze("T")
-    for r, at in examples.groupby("r"):
+    for r in np.sort(examples["r"].values):
+        at = examples.sel(r=r)
         found = ", ".join(
             f"{training} {at['threshold_mean'].sel(training=training).item():.2f}"
             f" +- {at['threshold_error'].sel(training=training).item():.2f}"
             for training in TRAININGS[1:]
         )
-        print(f"examples that an overlap of {RETRIEVED} takes at r = {r:g}: {found}")
+        yield f"examples that an overlap of {RETRIEVED} takes at r = {r:g}: {found}"
 
 
-def main(
-    preset: command_line.PresetOption = command_line.Preset.quick,
-    seed: command_line.SeedOption = 1,
-    out: command_line.OutOption = Path("results/multitasking_images.h5"),
-    overwrite: command_line.OverwriteOption = False,
-    workers: command_line.WorkersOption = command_line.CORES,
-    data: Annotated[str, typer.Option(help="Data set: digits, mnist, fashion-mnist, emnist-letters, ...")] = "digits",
-    folder: Annotated[Path | None, typer.Option(help="Folder of its files; left out: HEBBIAN_DATA.")] = None,
-) -> None:
-    """Retrieve four real images at once, disjoint or with sites in common, stored or learned."""
-    compute(PRESETS[preset], seed=seed, out=out, overwrite=overwrite, workers=workers, source=data, folder=folder)
-    report(out)
-    print(*figures.save(draw(out), out), sep="\n")
-
+SCRIPT = Script(
+    name="multitasking_images",
+    summary="Retrieve four real images at once, disjoint or with sites in common, stored or learned.",
+    presets=PRESETS,
+    compute=compute,
+    draw=draw,
+    report=report,
+    options={
+        "data": ("digits", "Data set: digits, mnist, fashion-mnist, emnist-letters, ..."),
+        "folder": (None, "Folder of its files; left out: HEBBIAN_DATA."),
+    },
+)
 
 if __name__ == "__main__":
-    command_line.application(main)()
+    command_line.main(SCRIPT)

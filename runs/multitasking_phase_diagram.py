@@ -5,14 +5,13 @@ retrieved, with several in a hierarchy, in partial order, with all of them in pa
 """
 
 import itertools
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import typer
 import xarray as xr
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
@@ -21,9 +20,10 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from hebbian import MultitaskingHebbian, validation
-from runs import command_line, comparison, figures
+from runs import command_line, comparison, figures, script
 from runs.multitasking_hierarchy import RESOLVED, predict_given
-from sim import store, sweep
+from runs.script import Run, Script
+from sim import store
 from theory import replica_symmetric
 from theory.replica_symmetric import multitasking
 
@@ -50,48 +50,42 @@ PRESETS: dict[str, dict[str, Any]] = {
 FINE = 64
 
 
-def compute(
-    preset: dict[str, Any], *, seed: int, out: Path, overwrite: bool = False, workers: int = 1, K: int = 3
-) -> None:
-    """Simulate, predict and compare both diagrams, and write them to `out` as they are finished."""
-    N, d, T, rho = (preset[name] for name in ("N", "dilution", "T", "rho"))
+def compute(run: Run) -> None:
+    """Predict, simulate and compare both diagrams."""
+    N, d, T = (run.preset[name] for name in ("N", "dilution", "T"))
+    K = validation.integer("patterns", run.settings.options["patterns"], minimum=2)
+    rho = validation.axis("rho", run.preset["rho"], minimum=0.0)
     storing = MultitaskingHebbian(N=N, K=K)
     learning = storing.replace(training="supervised", quality=0.5, examples=EXAMPLES)
+    options: dict[str, Any] = {"initial": "hierarchical", "overlaps": "all"}
     fine = np.linspace(0.005, 0.995, FINE)
-    with (
-        ProcessPoolExecutor(workers, get_context("spawn")) as executor,
-        store.ResultsFile(out, {"seed": np.uint64(seed)}, overwrite=overwrite) as file,
-    ):
-        options = {"samples": preset["samples"], "sweeps": preset["sweeps"], "seed": seed, "executor": executor}
-        options |= {"initial": "hierarchical", "overlaps": "all"}
-        simulation = sweep(storing, dilution=d, T=T, **options)
-        theory = multitasking.solve(storing, dilution=d, T=T)
-        given = predict_given(storing, d, T, preset["samples"], seed, executor)
-        resolved = theory["m"] > RESOLVED / np.sqrt(N)
-        file.create("simulation/temperature", simulation)
-        file.create("theory/temperature", theory)
-        file.create("theory_given/temperature", given)
-        file.create("theory_map/temperature", multitasking.solve(storing, dilution=fine, T=fine)[["m", "phase"]])
-        file.create("theory_cuts", multitasking.solve(storing, dilution=cut_dilutions(d), T=fine)[["m"]])
-        file.create("theory_lines", lines(storing, fine))
-        file.create("comparison/temperature", compare(simulation, theory.rename(m="m_all"), N, resolved))
-        file.create("comparison/temperature-given", compare(simulation, given, N))
+    dense = np.linspace(0.01, max(1.1 * rho.max(), 0.1), FINE)
 
-        simulation = sweep(learning, dilution=d, quality=quality(rho), T=COLD, **options)
-        theory = multitasking.solve(learning, dilution=d, quality=quality(rho), T=COLD)
-        resolved = theory["m"] > RESOLVED / np.sqrt(N)
-        dense = np.linspace(0.01, 1.1 * rho[-1], FINE)
-        shown = multitasking.solve(learning, dilution=fine, quality=quality(dense), T=COLD)[["m", "phase"]]
-        file.create("simulation/entropy", simulation.assign_coords(rho=("quality", rho)))
-        file.create("theory/entropy", theory.assign_coords(rho=("quality", rho)))
-        file.create("theory_map/entropy", shown.assign_coords(rho=("quality", dense)))
-        compared = compare(simulation, theory.rename(m="m_all"), N, resolved)
-        file.create("comparison/entropy", compared.assign_coords(rho=("quality", rho)))
+    def over_temperature(dilution: NDArray[np.float64], T: NDArray[np.float64]) -> xr.Dataset:
+        return multitasking.solve(storing, dilution=dilution, T=T)
+
+    def over_entropy(dilution: NDArray[np.float64], rho: NDArray[np.float64]) -> xr.Dataset:
+        theory = multitasking.solve(learning, dilution=dilution, quality=quality(rho), T=COLD)
+        return theory.assign_coords(rho=("quality", rho))
+
+    theory = run.keep("theory/temperature", lambda: over_temperature(d, T))
+    poor = run.keep("theory/entropy", lambda: over_entropy(d, rho))
+    run.keep("theory_map/temperature", lambda: over_temperature(fine, fine)[["m", "phase"]])
+    run.keep("theory_map/entropy", lambda: over_entropy(fine, dense)[["m", "phase"]])
+    run.keep("theory_cuts", lambda: over_temperature(cut_dilutions(d), fine)[["m"]])
+    run.keep("theory_lines", lambda: lines(storing, fine))
+
+    simulation = run.sweep(storing, "simulation/temperature", dilution=d, T=T, **options)
+    given = predict_given(run, "theory_given/temperature", storing, d, T)
+    run.conclude("comparison/temperature", partial(compare_average, simulation, theory, N))
+    run.conclude("comparison/temperature-given", partial(compare, simulation, given, N))
+    simulation = run.sweep(learning, "simulation/entropy", dilution=d, quality=quality(rho), T=COLD, **options)
+    run.conclude("comparison/entropy", lambda: compare_average(simulation, poor, N).assign_coords(rho=("quality", rho)))
 
 
 def cut_dilutions(dilution: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the (at most three) dilutions at which amplitudes are drawn against T."""
-    return dilution[np.unique(np.linspace(0, len(dilution) - 1, 5).astype(int)[1:4])]
+    return np.sort(dilution)[np.unique(np.linspace(0, len(dilution) - 1, 5).astype(int)[1:4])]
 
 
 def quality(rho: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -118,6 +112,11 @@ def compare(simulation: xr.Dataset, theory: xr.Dataset, N: int, where: xr.DataAr
         same = (compared["phase"] == theory["phase"]).mean()
         compared["phase_agreement"] = same.assign_attrs(long_name="fraction of points of the same phase", units="1")
     return compared
+
+
+def compare_average(simulation: xr.Dataset, theory: xr.Dataset, N: int) -> xr.Dataset:
+    """Compare with an average over patterns, which describes the amplitudes that random overlaps do not hide."""
+    return compare(simulation, theory.rename(m="m_all"), N, theory["m"] > RESOLVED / np.sqrt(N))
 
 
 def measured_phase(simulation: xr.Dataset, N: int) -> xr.DataArray:
@@ -182,9 +181,11 @@ def draw_phases(
     area = phase.squeeze().transpose(vertical, "dilution")
     axes.pcolormesh(phase["dilution"], y, area.where(area >= 0), cmap=colours, norm=norm, alpha=0.55, rasterized=True)
     (vertical,) = y_measured.dims
-    points = measured.squeeze().transpose(vertical, "dilution")
+    # Of the entropy, one temperature; an axis can have one value as well.
+    points = measured.squeeze([dim for dim in measured.dims if dim not in (vertical, "dilution")])
+    points = points.transpose(vertical, "dilution")
     d, at = np.meshgrid(points["dilution"], y_measured)
-    axes.scatter(d, at, c=points, cmap=colours, norm=norm, edgecolors="black", s=34)
+    axes.scatter(d, at, c=points.values.ravel(), cmap=colours, norm=norm, edgecolors="black", s=34)
     axes.set(xlabel="dilution $d$", xlim=(0, 1), ylim=(0, None))
 
 
@@ -206,26 +207,24 @@ def draw_cuts(axes: plt.Axes, theory: xr.Dataset, compared: xr.Dataset) -> None:
     axes.legend(fontsize="small", ncols=2)
 
 
-def main(
-    preset: command_line.PresetOption = command_line.Preset.quick,
-    seed: command_line.SeedOption = 1,
-    out: command_line.OutOption = Path("results/multitasking_phase_diagram.h5"),
-    overwrite: command_line.OverwriteOption = False,
-    workers: command_line.WorkersOption = command_line.CORES,
-    patterns: Annotated[int, typer.Option(help="Number of patterns, at least 2.")] = 3,
-) -> None:
-    """Measure and predict the phases of a multitasking network of a few patterns."""
-    validation.integer("patterns", patterns, minimum=2)
-    compute(PRESETS[preset], seed=seed, out=out, overwrite=overwrite, workers=workers, K=patterns)
-    for group in store.groups(out, "comparison"):
-        compared = store.read(out, f"comparison/{group}")
-        within, points = int((abs(compared["m_all_pull"]) < 3).sum()), int(compared["m_all_points"])
-        words = f"{group}: {within} of {points} overlaps within 3 standard errors"
+def report(out: Path) -> Iterator[str]:
+    """Yield how measured overlaps and phases agree with the predicted ones."""
+    yield from script.report(out)
+    for name in store.groups(out, "comparison"):
+        compared = store.read(out, f"comparison/{name}")
         if "phase_agreement" in compared:
-            words += f", {100 * float(compared['phase_agreement']):.0f} % of points in the predicted phase"
-        print(words)
-    print(*figures.save(draw(out), out), sep="\n")
+            yield f"{name}: {100 * compared['phase_agreement'].item():.0f} % of points in the predicted phase"
 
+
+SCRIPT = Script(
+    name="multitasking_phase_diagram",
+    summary="Measure and predict the phases of a multitasking network of a few patterns.",
+    presets=PRESETS,
+    compute=compute,
+    draw=draw,
+    report=report,
+    options={"patterns": (3, "Number of patterns, at least 2.")},
+)
 
 if __name__ == "__main__":
-    command_line.application(main)()
+    command_line.main(SCRIPT)

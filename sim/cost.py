@@ -47,18 +47,27 @@ class Cost:
             f"about {duration(self.seconds / self.workers)} on {self.workers} worker(s) like this core"
         )
 
-    def check(self, out: Path | None) -> None:
-        """Raise MemoryError or OSError unless results and tasks fit in memory, and the results on the disk."""
+    def check(self, out: Path | None, beside: float = 0.0) -> None:
+        """Raise MemoryError or OSError unless results and tasks fit in memory, and the results on the disk.
+
+        Parameters
+        ----------
+        out : Path or None
+            Results file to write; what it occupies already, it need not find.
+        beside : float
+            Bytes of the file that are kept beside the results.
+        """
         validation.memory(
             f"{self.workers} task(s) at once, {size(self.memory)} each, and results of {size(self.results)}",
             self.workers * self.memory + self.results,
         )
         if out is not None:
             # A copy is made whenever a group is added.
-            needed, free = 2 * self.results, shutil.disk_usage(out.parent).free
+            held = out.stat().st_size if out.exists() else 0
+            needed, free = 2 * max(self.results + beside, held) - held, shutil.disk_usage(out.parent).free
             if needed > free:
                 raise OSError(
-                    f"out = {out} needs about {size(needed)} on the disk (the results and a copy of them), "
+                    f"out = {out} needs about {size(needed)} on the disk (the file and a copy of it), "
                     f"{size(free)} are free; allowed: what fits"
                 )
 

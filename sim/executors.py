@@ -15,6 +15,12 @@ from typing import Any
 import numba
 import threadpoolctl
 
+fcntl: Any
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 ALLOWED = "local, local:PROCESSES, dask, dask:PROCESSES, dask://HOST:PORT, dask-slurm:JOBS (-pbs, -sge, ...), mpi"
 BATCH_SYSTEMS = {
     "slurm": "SLURMCluster",
@@ -152,6 +158,8 @@ def pin_threads() -> None:
     """Give BLAS, OpenMP and Numba one thread each: side by side, workers have one core each."""
     threadpoolctl.threadpool_limits(1)
     numba.set_num_threads(1)
+    # What is loaded later asks the environment.
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 
 
 def _is_count(text: str) -> bool:
@@ -163,15 +171,23 @@ def _begin_worker() -> None:
     # The terminal and batch systems signal all processes: the one that writes decides when the others end.
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Wait for the death of the process that started this one: no orphan goes on computing."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        connection.wait([parent.sentinel])
+        _end_with(parent.sentinel)
+
+
+def _end_with(sentinel: int) -> None:
+    """End this process when the one that holds the other end of a pipe is dead: no orphan goes on computing."""
+
+    def watch() -> None:
+        connection.wait([sentinel])
         os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    if fcntl is not None and hasattr(fcntl, "F_SETOWN"):
+        # A compiled kernel leaves no thread its turn; then the signal of the pipe, SIGIO, ends the process.
+        fcntl.fcntl(sentinel, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(sentinel, fcntl.F_SETFL, fcntl.fcntl(sentinel, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def _kill(executor: Any) -> None:
@@ -203,9 +219,12 @@ def _dask(kind: str, rest: str) -> Iterator[Pool]:
         client = stack.enter_context(distributed.Client(cluster, set_as_default=False))
         # Workers of a batch system come when their jobs start.
         client.wait_for_workers(1)
-        client.run(pin_threads)
+        # Those that come later, too.
+        client.register_worker_callbacks(pin_threads)
         here = kind == "dask" and not rest.startswith("//")
-        yield Pool(client.get_executor, max(sum(client.nthreads().values()), int(rest) if batch else 1), here=here)
+        # A function of equal arguments is called again, not looked up.
+        workers = max(sum(client.nthreads().values()), int(rest) if batch else 1)
+        yield Pool(lambda: client.get_executor(pure=False), workers, here=here)
 
 
 def _mpi() -> Iterator[Pool]:
@@ -217,9 +236,11 @@ def _mpi() -> Iterator[Pool]:
             "executor = 'mpi' with one rank; allowed: two or more, the first of which writes the file: "
             f"mpiexec -n 4 python {' '.join(sys.argv[:1])} --executor mpi ..."
         )
+    node = world.Split_type(MPI.COMM_TYPE_SHARED)
+    here = node.size == world.size
     with futures.MPICommExecutor(world, root=0, initializer=_begin_rank) as executor:
         if executor is not None:
-            yield Pool(lambda: executor, world.size - 1)
+            yield Pool(lambda: executor, world.size - 1, here=here)
     if world.rank:
         raise SystemExit(0)
 

@@ -8,6 +8,7 @@ tables; a table holds one for each task.
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import math
@@ -16,13 +17,14 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import filelock
 import h5netcdf
@@ -36,7 +38,11 @@ SCHEMA = "hebbian-results/2"
 VOLATILE = ("command_line", "started", "finished", "resumed")
 
 _MAGIC = b"hebbian-results\n"
+# Bytes of HDF5's own entries, at most, that come with a new file or group.
+_MARGIN = 1 << 20
 _BLOCK = 1 << 24
+# What a table says about a task beside its values.
+_FLAGS = ("completed", "checksum")
 # Seconds between the moments at which finished tasks are forced to the disk, against loss of power.
 _SYNC = 2.0
 
@@ -82,10 +88,12 @@ class ResultsFile:
             raise BlockingIOError(
                 f"out = {self.path} is being written by another process; allowed: one writer"
             ) from error
+        except OSError as error:
+            raise type(error)(f"out = {self.path} cannot be written: {_reason(error)}") from error
         try:
             self._open(dict(attributes or {}), overwrite, resume)
         except BaseException:
-            self._lock.release()
+            self._unlock()
             raise
 
     def _open(self, attributes: dict[str, Any], overwrite: bool, resume: bool) -> None:
@@ -134,9 +142,10 @@ class ResultsFile:
             If the disk is full; the file is as it was.
         """
         for group in groups:
-            if group in self:
+            if check_group(group) in self:
                 raise ValueError(f"{self.path} has a group /{group} already; allowed: groups that are not there yet")
-        with self._unopened_tables(), _replacing(self.path) as file:
+        added = sum(dataset.nbytes for dataset in groups.values())
+        with self._unopened_tables(), _replacing(self.path, added=added) as file:
             for group, dataset in groups.items():
                 _write(file.create_group(group), dataset)
 
@@ -162,8 +171,10 @@ class ResultsFile:
         Raises
         ------
         ValueError
-            If the group is there with other attributes, coordinates or variables, with the difference.
+            If the group is there with other attributes, coordinates or variables, with the difference; or if there are
+            variables without a fixed size in bytes.
         """
+        check_group(group)
         if template is None:
             check_same(
                 f"{self.path}, /{group}",
@@ -171,6 +182,9 @@ class ResultsFile:
                 {"places": " ".join(places)},
             )
         elif group not in self:
+            for name, variable in template.data_vars.items():
+                if variable.dtype.kind not in "biuf":
+                    raise ValueError(f"{name} of /{group} has dtype {variable.dtype}; allowed: numbers")
             laid_out = template.copy()
             shape = [template.sizes[name] for name in places]
             for name, kind, words in (
@@ -179,34 +193,41 @@ class ResultsFile:
             ):
                 laid_out[name] = (places, np.zeros(shape, kind), {"long_name": words, "units": "1"})
             laid_out.attrs["places"] = " ".join(places)
-            with self._unopened_tables(), _replacing(self.path) as file:
+            with self._unopened_tables(), _replacing(self.path, added=laid_out.nbytes) as file:
                 _write(file.create_group(group), laid_out)
         else:
             found = read(self.path, group)
             wanted = template.attrs | {"places": " ".join(places)}
             check_same(f"{self.path}, /{group}", {name: found.attrs.get(name) for name in wanted}, wanted)
-            check_same(f"{self.path}, /{group}", _layout(found.drop_vars(["completed", "checksum"])), _layout(template))
+            check_same(f"{self.path}, /{group}", _layout(found.drop_vars(_FLAGS)), _layout(template))
         self._tables[group] = Table(self.path, group, places)
         return self._tables[group]
 
     def close(self, *, finished: bool = True) -> None:
         """Close the file; if all is in it, stamp the time."""
-        for table in self._tables.values():
-            table.close()
         try:
+            for table in self._tables.values():
+                table.close()
             if finished and "finished" not in attributes_of(self.path):
                 with _replacing(self.path) as file:
                     file.attrs["finished"] = _now()
         finally:
-            self._lock.release()
+            self._unlock()
+
+    def _unlock(self) -> None:
+        # While it is held: who waits for it sees that it has no name any more, and makes a new one.
+        Path(self._lock.lock_file).unlink(missing_ok=True)
+        self._lock.release()
 
     @contextlib.contextmanager
     def _unopened_tables(self) -> Iterator[None]:
         for table in self._tables.values():
             table.close()
-        yield
-        for table in self._tables.values():
-            table.open()
+        try:
+            yield
+        finally:
+            for table in self._tables.values():
+                table.open()
 
 
 class Table:
@@ -230,8 +251,8 @@ class Table:
     def close(self) -> None:
         """Force what was written to the disk and close the file."""
         if not self._raw.closed:
-            os.fsync(self._raw.fileno())
-            self._raw.close()
+            with self._raw:
+                os.fsync(self._raw.fileno())
 
     @property
     def completed(self) -> NDArray[np.bool_]:
@@ -243,13 +264,16 @@ class Table:
 
         Raises
         ------
+        ValueError
+            If these are not the variables of the table, or one has another shape or kind; nothing is written.
         OSError
             If the disk is full or the file is gone. What was stored before stays readable.
         """
+        check_values(self.data, self._places, values)
         crc = 0
         for name in sorted(values):
             slots = self._variables[name]
-            part = np.ascontiguousarray(values[name], dtype=slots.dtype)
+            part = np.asarray(values[name], dtype=slots.dtype, order="C")
             crc = zlib.crc32(part, crc)
             slots.write(self._raw, place, part)
             self.data[name].values[slots.index(place)] = part
@@ -278,7 +302,8 @@ class _Slots:
     """Where in a file the parts of a variable lie that belong to a task."""
 
     def __init__(self, variable: h5py.Dataset, places: tuple[int, ...], inner: tuple[int, ...]) -> None:
-        self.dtype, self._offset = variable.dtype, variable.id.get_offset()
+        # An empty variable lies nowhere.
+        self.dtype, self._offset = variable.dtype, variable.id.get_offset() or 0
         self._places, self._rank = places, variable.ndim
         strides = [variable.dtype.itemsize * int(np.prod(variable.shape[i + 1 :])) for i in range(variable.ndim)]
         self._task_strides = [strides[i] for i in places]
@@ -305,10 +330,24 @@ class _Slots:
             _write_all(file, memoryview(piece))
 
 
+def check_values(data: xr.Dataset, places: tuple[str, ...], values: Mapping[str, Any]) -> None:
+    """Raise ValueError unless the values are those of one task of a table: its variables, their shapes and kinds."""
+    variables = {name: variable for name, variable in _tasks_variables(data, places).items() if name not in _FLAGS}
+    if variables.keys() != values.keys():
+        raise ValueError(f"a task measured {sorted(values)}; allowed: what the others measured, {sorted(variables)}")
+    for name, variable in variables.items():
+        value = np.asarray(values[name])
+        shape = tuple(size for dim, size in zip(variable.dims, variable.shape, strict=True) if dim not in places)
+        if value.shape != shape or not np.can_cast(value.dtype, variable.dtype, "same_kind"):
+            raise ValueError(
+                f"a task measured {name} of shape {value.shape} and dtype {value.dtype}; "
+                f"allowed: what the others measured, shape {shape} and dtype {variable.dtype}"
+            )
+
+
 def damaged(data: xr.Dataset, places: tuple[str, ...]) -> list[tuple[int, ...]]:
     """Return the places of the completed tasks of a table whose values do not have the stored checksum."""
-    names = sorted(str(name) for name, variable in data.data_vars.items() if set(places) <= set(variable.dims))
-    names = [name for name in names if name not in ("completed", "checksum")]
+    names = sorted(name for name in _tasks_variables(data, places) if name not in _FLAGS)
     ordered = {name: np.ascontiguousarray(data[name].transpose(*places, ...).values) for name in names}
     wrong = []
     for place in map(tuple, np.argwhere(data["completed"].transpose(*places).values).tolist()):
@@ -331,6 +370,9 @@ def read(path: str | os.PathLike[str], group: str) -> xr.Dataset:
     attributes_of(path)
     try:
         with xr.open_dataset(path, group=group, engine="h5netcdf") as dataset:
+            # First of all: while a file is being written, what is completed then is in place.
+            if "completed" in dataset:
+                dataset["completed"].load()
             return dataset.load()
     except OSError as error:
         raise ValueError(f"{path} has no readable group /{group}: {error}") from error
@@ -373,13 +415,15 @@ def attributes_of(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{path} is not a file; allowed: a results file")
     try:
-        seal = _read_seal(path)
-        if seal is None:
-            raise ValueError(_foreign(path))
-        if seal["schema"] != SCHEMA:
-            raise ValueError(f"{path} has schema {seal['schema']!r}; allowed: {SCHEMA!r}")
-        if _checksum(path, seal["length"], seal["tables"]) != seal["crc32"]:
-            raise ValueError(f"{path} is damaged, or was changed by another program: its checksum is wrong")
+        # Opened once: its writer may put another in its place.
+        with open(path, "rb") as raw:
+            seal = _read_seal(raw)
+            if seal is None:
+                raise ValueError(_foreign(path))
+            if seal["schema"] != SCHEMA:
+                raise ValueError(f"{path} has schema {seal['schema']!r}; allowed: {SCHEMA!r}")
+            if _checksum(raw, seal["length"], seal["tables"]) != seal["crc32"]:
+                raise ValueError(f"{path} is damaged, or was changed by another program: its checksum is wrong")
         with h5py.File(path, "r") as file:
             # netCDF knows no scalar attributes: a number comes back as an array of one.
             return {
@@ -401,12 +445,18 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False, resum
         raise FileExistsError(f"out = {path} exists; allowed: a new path, overwrite (--overwrite) or resume (--resume)")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        probe = path.with_name(path.name + ".new")
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
     except OSError as error:
-        raise type(error)(f"out = {path} cannot be written: {error.strerror}") from error
+        raise type(error)(f"out = {path} cannot be written: {_reason(error)}") from error
     return path
+
+
+def check_group(name: str) -> str:
+    """Return the name of a group, of parts joined by slashes, or raise ValueError."""
+    if not isinstance(name, str) or not all(part.strip(". ") for part in name.split("/")):
+        raise ValueError(f"group = {name!r} is no name of a group; allowed: a name, or names joined by single slashes")
+    return name
 
 
 def check_same(where: str, found: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
@@ -454,19 +504,34 @@ def to_json(parameters: Mapping[str, Any], *, kept: float = math.inf) -> str:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path, *, copy: bool = True) -> Iterator[Any]:
+def _replacing(path: Path, *, copy: bool = True, added: int = 0) -> Iterator[Any]:
     """Give a copy of a results file (or a new one) to write on; then seal it and let it take the file's place."""
     new = path.with_name(path.name + ".new")
     try:
+        new.unlink(missing_ok=True)
         if copy:
             shutil.copyfile(path, new)
+        _reserve(new, added + _MARGIN)
         with h5py.File(new, "r+" if copy else "w") as hdf5, h5netcdf.File(hdf5, "r+") as file:
             yield file
         _seal(new)
         os.replace(new, path)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        raise type(error)(f"{path} cannot be written: {_reason(error)}; what it held before stays") from error
     except BaseException:
         new.unlink(missing_ok=True)
         raise
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Raise OSError unless a file can grow by some bytes; HDF5, which gives the excess back, must not run out of disk.
+
+    Its library would keep the file open for ever.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "ab") as raw:
+            os.posix_fallocate(raw.fileno(), raw.tell(), size)
 
 
 def _seal(path: Path) -> None:
@@ -474,7 +539,8 @@ def _seal(path: Path) -> None:
     with h5py.File(path, "r") as file:
         tables = sorted(_table_extents(file))
     length = path.stat().st_size
-    seal = {"schema": SCHEMA, "length": length, "tables": tables, "crc32": _checksum(path, length, tables)}
+    with open(path, "rb") as raw:
+        seal = {"schema": SCHEMA, "length": length, "tables": tables, "crc32": _checksum(raw, length, tables)}
     text = json.dumps(seal).encode()
     with open(path, "ab") as raw:
         raw.write(text + len(text).to_bytes(8, "little") + zlib.crc32(text).to_bytes(4, "little") + _MAGIC)
@@ -482,20 +548,19 @@ def _seal(path: Path) -> None:
         os.fsync(raw.fileno())
 
 
-def _read_seal(path: Path) -> dict[str, Any] | None:
+def _read_seal(raw: BinaryIO) -> dict[str, Any] | None:
     """Return the seal of a file, or None if there is none at its end."""
     tail = 8 + 4 + len(_MAGIC)
-    with open(path, "rb") as raw:
-        size = raw.seek(0, os.SEEK_END)
-        if size < tail:
-            return None
-        raw.seek(size - tail)
-        end = raw.read(tail)
-        length, crc = int.from_bytes(end[:8], "little"), int.from_bytes(end[8:12], "little")
-        if end[12:] != _MAGIC or length > size - tail:
-            return None
-        raw.seek(size - tail - length)
-        text = raw.read(length)
+    size = raw.seek(0, os.SEEK_END)
+    if size < tail:
+        return None
+    raw.seek(size - tail)
+    end = raw.read(tail)
+    length, crc = int.from_bytes(end[:8], "little"), int.from_bytes(end[8:12], "little")
+    if end[12:] != _MAGIC or length > size - tail:
+        return None
+    raw.seek(size - tail - length)
+    text = raw.read(length)
     if zlib.crc32(text) != crc:
         return None
     seal = json.loads(text)
@@ -508,19 +573,18 @@ def _foreign(path: Path) -> str:
     return f"{path} is no results file, is cut short, or was changed by another program; allowed: a results file"
 
 
-def _checksum(path: Path, length: int, skipped: list[list[int]]) -> int:
+def _checksum(raw: BinaryIO, length: int, skipped: list[list[int]]) -> int:
     """Return the CRC-32 of the first bytes of a file but for some stretches (offset, size)."""
     crc, position = 0, 0
-    with open(path, "rb") as raw:
-        for offset, size in [*skipped, (length, 0)]:
-            raw.seek(position)
-            while position < offset:
-                block = raw.read(min(_BLOCK, offset - position))
-                if not block:
-                    return -1
-                crc = zlib.crc32(block, crc)
-                position += len(block)
-            position = max(position, offset + size)
+    for offset, size in [*skipped, [length, 0]]:
+        raw.seek(position)
+        while position < offset:
+            block = raw.read(min(_BLOCK, offset - position))
+            if not block:
+                return -1
+            crc = zlib.crc32(block, crc)
+            position += len(block)
+        position = max(position, offset + size)
     return crc
 
 
@@ -543,6 +607,11 @@ def _tasked(group: h5py.Group) -> list[str]:
     """Return the names of the variables of a table that tasks fill."""
     places = set(str(group.attrs["places"]).split())
     return [name for name, node in group.items() if places <= set(_dimensions(node))]
+
+
+def _tasks_variables(data: xr.Dataset, places: Iterable[str]) -> dict[str, xr.DataArray]:
+    """Return the variables of a table that tasks fill, and its flags."""
+    return {str(name): variable for name, variable in data.data_vars.items() if set(places) <= set(variable.dims)}
 
 
 def _order(group: h5py.Group, name: str, places: tuple[str, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -579,6 +648,10 @@ def _write(group: Any, dataset: xr.Dataset) -> None:
             created.attrs[key] = value
     for key, value in dataset.attrs.items():
         group.attrs[key] = value
+    # Coordinates along the dimension of another, as netCDF's conventions have it.
+    beside = " ".join(str(name) for name in dataset.coords if name not in dataset.dims)
+    if beside:
+        group.attrs["coordinates"] = beside
 
 
 def _write_all(file: Any, data: memoryview) -> None:
@@ -605,6 +678,12 @@ def _differences(name: str, found: Any, asked: Any) -> Iterator[tuple[str, Any, 
             yield from _differences(f"{name}.{key}" if name else key, *inner)
     elif found != asked:
         yield name, found, asked
+
+
+def _reason(error: OSError) -> str:
+    """Return why a file cannot be written; the messages of HDF5 are long."""
+    full = os.strerror(errno.ENOSPC)
+    return error.strerror or (full if full in str(error) else str(error).partition("\n")[0])
 
 
 def _short(value: Any) -> str:

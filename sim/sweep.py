@@ -18,8 +18,8 @@ from sim.adaptive import Adaptive
 from sim.executors import Pool, cores, local
 from sim.glauber import front
 from sim.grid import Cell, Grid, of_axes, of_points
-from sim.store import ResultsFile, Table, check_output, to_json
-from sim.tabulate import Memory, Out, begin, check_shard, fill, opened, stored
+from sim.store import ResultsFile, Table, check_group, check_output, to_json
+from sim.tabulate import Memory, Out, begin, check_executor, check_shard, fill, opened, stored
 from sim.tasks import Task, announce
 
 ENGINE = "sim.glauber, numba, cpu"
@@ -204,6 +204,8 @@ def sweep(
         raise ValueError("backend = 'gpu': this version has no kernels of the GPU; allowed: 'auto', 'cpu'")
     given = {"N": N, "P": P, "quality": quality, "examples": examples, "load": load, "K": K, "dilution": dilution}
     axes = {name: values for name, values in given.items() if values is not None}
+    check_group(group)
+    check_executor(executor)
     grid = of_axes(model, axes, T) if points is None else of_points(model, points, T, axes)
     images = None if archetypes is None else np.asarray(archetypes)
     for cell in grid.cells:
@@ -230,7 +232,11 @@ def sweep(
         [cell.model for cell in grid.cells], [options | {"T": cell.T} for cell in grid.cells], draw
     )
     template = grid.template(measured, samples if adaptive is None else adaptive.largest, options)
-    cost.Cost(1, needed, template.nbytes, 0.0, here).check(None if path is None else Path(path))
+    if adaptive is not None:
+        allowed = [str(name) for name, values in template.data_vars.items() if "sample" in values.dims]
+        validation.choice("variable of adaptive", adaptive.variable, allowed)
+    beside = out.path.stat().st_size if isinstance(out, ResultsFile) and group not in out else 0
+    cost.Cost(1, needed, template.nbytes, 0.0, here).check(None if path is None else Path(path), beside)
     kept = {"samples": samples, "seed": seed, "options": options, "archetypes": images, "adaptive": adaptive}
     template.attrs = {"parameters": to_json({"model": model} | kept, kept=_LARGEST_KEPT), "engine": ENGINE}
     with opened(out, {"seed": np.uint64(seed), "engine": ENGINE}, overwrite=overwrite, resume=resume) as file:
@@ -285,6 +291,8 @@ class _Rounds:
 
 
 def _check_adaptive(adaptive: Adaptive, grid: Grid, samples: int, parts: int) -> None:
+    if not isinstance(adaptive, Adaptive):
+        raise TypeError(f"adaptive = {adaptive!r} is none; allowed: sim.Adaptive(budget, largest, ...)")
     validation.integer("budget of adaptive", adaptive.budget, minimum=samples * len(grid.cells))
     validation.integer("largest of adaptive", adaptive.largest, minimum=samples)
     if parts > 1:

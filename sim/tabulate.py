@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hebbian import validation
-from sim.store import ResultsFile, Table, check_same, to_json
+from sim.store import ResultsFile, Table, check_group, check_same, check_values, to_json
 from sim.tasks import Interrupted, Task, execute
 
 Out = str | os.PathLike[str] | ResultsFile
@@ -37,6 +37,7 @@ class Memory:
 
     def write(self, place: tuple[int, ...], values: Mapping[str, Any]) -> None:
         """Store what a task measured; as `sim.store.Table.write`."""
+        check_values(self.data.drop_vars("completed"), self._places, values)
         at = dict(zip(self._places, place, strict=True))
         for name, value in values.items():
             index = tuple(at.get(str(dim), slice(None)) for dim in self._dims[name])
@@ -146,6 +147,11 @@ def tabulate(
     TaskError, Interrupted
         See `sim.tasks.execute`; what was finished is stored.
     """
+    check_group(group)
+    check_executor(executor)
+    for name, values in axes.items():
+        if isinstance(values, str) or np.ndim(values) != 1:
+            raise ValueError(f"{name} = {values!r} is no axis; allowed: a sequence of numbers or words")
     if not axes or not all(len(values) for values in axes.values()):
         raise ValueError(f"axes = {dict(axes)!r} have no point; allowed: at least one axis, none of them empty")
     for name, values in axes.items():
@@ -160,6 +166,7 @@ def tabulate(
 
     part, parts = check_shard(shard)
     tasks = [task(i) for i in range(len(points))]
+    chosen = tasks[part::parts]
     kept = {"parameters": to_json(parameters or {})}
     with opened(out, overwrite=overwrite, resume=resume) as file:
         if file is not None and group in file:
@@ -168,15 +175,22 @@ def tabulate(
             check_same(where, table.data.attrs, table.data.attrs | kept)
             check_same(where, {name: table.data[name].values for name in axes}, axes)
         else:
-            # The first point shows what is measured.
-            call = partial(function, tasks[0].prepare())
-            measured = call() if executor is None else executor.submit(call).result()
-            table = begin(file, group, _template(measured, axes).assign_attrs(kept), tuple(axes))
-            table.write(places[0], _values(measured))
-        chosen = tasks[part::parts]
+            # The first point shows what is measured; a part that has none looks at one of another.
+            first: list[xr.Dataset] = []
+            execute(
+                partial(_alone, function),
+                [(chosen or tasks)[:1]],
+                lambda _, results: first.extend(results),
+                executor=executor,
+                total=1,
+                progress=False,
+            )
+            table = begin(file, group, _template(first[0], axes).assign_attrs(kept), tuple(axes))
+            if chosen:
+                table.write(chosen[0].places[0], _values(first[0]))
         return fill(
             table,
-            _Listed(function),
+            partial(_listed, function),
             [chosen],
             executor=executor,
             progress=progress,
@@ -193,8 +207,8 @@ def stored(table: Table | Memory, tasks: Sequence[Task]) -> int:
 
 def check_shard(shard: tuple[int, int]) -> tuple[int, int]:
     """Return a part (i, n) of a whole, or raise unless 0 <= i < n."""
-    if len(shard) != 2:
-        raise ValueError(f"shard = {shard!r} is no pair; allowed: (i, n) with 0 <= i < n")
+    if not isinstance(shard, tuple | list) or len(shard) != 2:
+        raise TypeError(f"shard = {shard!r} is no pair; allowed: (i, n) with 0 <= i < n")
     parts = validation.integer("n of shard = (i, n): n", shard[1], minimum=1)
     return validation.integer("i of shard = (i, n): i", shard[0], minimum=0, maximum=parts - 1), parts
 
@@ -205,14 +219,26 @@ def in_words(point: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} = {text}" for name, text in zip(point, texts, strict=True))
 
 
-class _Listed:
-    """A function of one result, as tasks want it: of a list of results."""
+def check_executor(executor: object) -> None:
+    """Raise TypeError unless this is an executor, or None."""
+    if executor is not None and not isinstance(executor, Executor):
+        raise TypeError(
+            f"executor = {executor!r} is no executor; allowed: a concurrent.futures.Executor, such as "
+            "`sim.open_executor` opens by a name, or None"
+        )
 
-    def __init__(self, function: Callable[[Any], xr.Dataset]) -> None:
-        self._function = function
 
-    def __call__(self, argument: Any) -> list[dict[str, Any]]:
-        return [_values(self._function(argument))]
+def _alone(function: Callable[[Any], xr.Dataset], argument: Any) -> list[xr.Dataset]:
+    """Return the one result of a function in the list that tasks want."""
+    measured = function(argument)
+    if not isinstance(measured, xr.Dataset):
+        raise TypeError(f"{measured!r} was returned; allowed: xarray.Dataset")
+    return [measured]
+
+
+def _listed(function: Callable[[Any], xr.Dataset], argument: Any) -> list[dict[str, Any]]:
+    """Return the values of the one result of a function in the list that tasks want."""
+    return [_values(measured) for measured in _alone(function, argument)]
 
 
 def _values(measured: xr.Dataset) -> dict[str, Any]:

@@ -169,8 +169,9 @@ def _results(
 
 def _here(function: Callable[[Any], Sequence[Any]], tasks: Sequence[Task]) -> Iterator[tuple[Task, Sequence[Any]]]:
     for task in tasks:
+        argument = _prepared(task)
         try:
-            results = function(task.prepare())
+            results = function(argument)
         except Exception as error:
             raise _failed(task, f"{type(error).__name__}: {error}", traceback.format_exc()) from error
         yield task, results
@@ -191,10 +192,17 @@ def _run_chunk(function: Callable[[Any], Sequence[Any]], arguments: list[Any]) -
     for argument in arguments:
         try:
             results.append(function(argument))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             results.append(_Failure(f"{type(error).__name__}: {error}", traceback.format_exc()))
             break
     return results, time.perf_counter() - start
+
+
+def _prepared(task: Task) -> Any:
+    try:
+        return task.prepare()
+    except Exception as error:
+        raise _failed(task, f"{type(error).__name__}: {error}", traceback.format_exc()) from error
 
 
 def _failed(task: Task, what: str, trace: str) -> TaskError:
@@ -214,6 +222,7 @@ class _Flight:
         self._attempts: dict[Task, int] = {}
         self._seconds = 0.0
         self._landed = 0
+        self._failure: TaskError | None = None
         self._width = 2 * executor.workers if isinstance(executor, Pool) else _IN_FLIGHT
 
     def land(self) -> Iterator[tuple[Task, Sequence[Any]]]:
@@ -228,8 +237,10 @@ class _Flight:
                         yield from self._take(future)
                 except BrokenExecutor as error:
                     yield from self._recover(error)
-                if self._signals.seen:
+                if self._failure or self._signals.seen:
                     yield from self._rescue()
+                    if self._failure:
+                        raise self._failure
                     self._signals.check()
         finally:
             for future in self._running:
@@ -239,7 +250,7 @@ class _Flight:
         while self._waiting and len(self._running) < self._width:
             chunk = [self._waiting.popleft() for _ in range(self._chunk_size())]
             try:
-                future = self._executor.submit(_run_chunk, self._function, [task.prepare() for task in chunk])
+                future = self._executor.submit(_run_chunk, self._function, [_prepared(task) for task in chunk])
             except BaseException:
                 self._waiting.extendleft(reversed(chunk))
                 raise
@@ -260,22 +271,26 @@ class _Flight:
         except BrokenExecutor:
             raise
         except Exception as error:
-            raise _failed(chunk[0], f"{type(error).__name__}: {error}", traceback.format_exc()) from error
+            results, seconds = [_Failure(f"{type(error).__name__}: {error}", traceback.format_exc())], 0.0
         del self._running[future]
         self._seconds, self._landed = self._seconds + seconds, self._landed + len(results)
         for task, result in zip(chunk, results, strict=False):
             if isinstance(result, _Failure):
-                raise _failed(task, result.what, result.trace)
-            yield task, result
+                self._failure = self._failure or _failed(task, result.what, result.trace)
+            else:
+                yield task, result
 
     def _rescue(self) -> Iterator[tuple[Task, Sequence[Any]]]:
         """Yield what is finished already."""
-        for future in [future for future in self._running if future.done() and future.exception() is None]:
-            yield from self._take(future)
+        for future in [future for future in self._running if future.done() and not future.cancelled()]:
+            if not isinstance(future.exception(), BrokenExecutor):
+                yield from self._take(future)
 
     def _recover(self, error: BaseException) -> Iterator[tuple[Task, Sequence[Any]]]:
         """After the loss of a worker: keep what is finished, replace the workers, run again what was under way."""
         yield from self._rescue()
+        if self._failure:
+            raise self._failure from error
         lost = [task for chunk in self._running.values() for task in chunk]
         self._running.clear()
         for task in lost:

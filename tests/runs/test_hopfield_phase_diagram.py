@@ -1,12 +1,14 @@
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
 from scipy import stats
-from typer.testing import CliRunner
 
-from runs import command_line, figures
+from runs import figures
 from runs import hopfield_phase_diagram as hopfield
-from sim import store
+from sim import TaskError, store
+from sim.glauber import front
+from tests.runs import running
 
 TINY = {
     "N": 500,
@@ -29,8 +31,7 @@ def out(tmp_path_factory):
     path = tmp_path_factory.mktemp("results") / "hopfield.h5"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hopfield, "FINE", 4)
-        hopfield.compute(TINY, seed=1, out=path)
-    return path
+        return running.compute(hopfield.SCRIPT, TINY, path)
 
 
 def bound(points):
@@ -163,7 +164,7 @@ def test_disordered_network_has_the_exact_energy_and_entropy(out):
         allowed = bound(8) * compared[f"{name}_error"][hot] + 1 / TINY["N"]
         assert (abs(compared[f"{name}_mean"][hot] - exact) < allowed).all()
         np.testing.assert_allclose(store.read(out, "theory/glass")[name][hot], exact, atol=1e-6)
-    assert simulation.entropy.dims == simulation.energy.dims
+    assert hopfield.entropy(simulation.energy).dims == simulation.energy.dims
 
 
 def test_glass_keeps_an_entropy_that_replica_symmetry_makes_negative(out):
@@ -186,15 +187,90 @@ def test_figure_has_eight_panels(out):
     assert all(path.stat().st_size > 10_000 for path in paths)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [(["--out", "precious.h5"], "out = precious.h5 exists"), (["--workers", "0"], "workers = 0")],
-)
-def test_bad_command_lines_end_in_one_message_and_code_2(arguments, message, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "precious.h5").write_text("precious")
-    ended = CliRunner().invoke(command_line.application(hopfield.main), arguments)
-    assert ended.exit_code == 2
-    assert message in ended.stderr
-    assert "Traceback" not in ended.stderr
-    assert (tmp_path / "precious.h5").read_text() == "precious"
+# Grids in no order.
+SHUFFLED = {
+    "N": 30,
+    "load": np.array([0.1, 0.05]),
+    "T": np.array([0.6, 0.3, 0.4]),
+    "T_mixture": np.array([0.5, 0.2]),
+    "rho": np.array([0.4, 0.1, 0.2]),
+    "learning_load": np.array([0.1, 0.05]),
+    "quality": np.array([0.8, 0.6, 0.9]),
+    "examples": np.array([9, 2, 5]),
+    "samples": 2,
+    "sweeps": 3,
+}
+
+
+@pytest.fixture
+def few_panels(monkeypatch):
+    for name, value in {"FINE": 3, "STEPS": 2, "COMPONENTS": (1,), "TRAININGS": ("supervised",)}.items():
+        monkeypatch.setattr(hopfield, name, value)
+
+
+def panels(path):
+    """Draw a file; return the panels of maps and their values, from the lower left corner."""
+    figure = hopfield.draw(path)
+    figure.canvas.draw()
+    maps = {axes.get_title()[:3]: axes for axes in figure.axes if axes.get_title()[:3] in ("(a)", "(e)", "(g)")}
+    plt.close(figure)
+    return {name: (axes, np.asarray((axes.images or axes.collections)[0].get_array())) for name, axes in maps.items()}
+
+
+@pytest.mark.usefixtures("few_panels")
+def test_a_run_in_parts_that_was_stopped_ends_as_one(tmp_path, monkeypatch):
+    whole = running.compute(hopfield.SCRIPT, SHUFFLED, tmp_path / "whole.h5")
+    parts, measure, calls = tmp_path / "parts.h5", front.measure, []
+
+    def failing(sample, options, *, seed, task):
+        # The calibration, of seed 0, is no task.
+        calls.extend([task] * (seed and options.get("initial") == "mixture"))
+        if len(calls) == 1:
+            raise FloatingPointError("too hot")
+        return measure(sample, options, seed=seed, task=task)
+
+    monkeypatch.setattr(front, "measure", failing)
+    with pytest.raises(TaskError, match="too hot"):
+        running.compute(hopfield.SCRIPT, SHUFFLED, parts, shard="0/2")
+    monkeypatch.setattr(front, "measure", measure)
+    # Half of two samples at two loads; nothing of the mixtures.
+    assert store.read(parts, "simulation/phases").completed.sum() == 2
+    assert store.read(parts, "simulation/mixture-1").completed.sum() == 0
+    assert not [room for room in store.rooms(parts) if room.startswith("comparison")]
+    for shard in ("0/2", "1/2", "0/1"):
+        running.compute(hopfield.SCRIPT, SHUFFLED, parts, shard=shard, resume=True)
+    assert store.rooms(parts) == store.rooms(whole)
+    for room in store.rooms(whole):
+        xr.testing.assert_identical(store.read(parts, room), store.read(whole, room))
+    # Maps are drawn in order whatever that of the grid.
+    drawn = panels(whole)
+    for name, group, x, y in (
+        ("(a)", "phases", "load", "T"),
+        ("(e)", "entropy-supervised", "rho", "load"),
+        ("(g)", "examples-supervised", "examples", "quality"),
+    ):
+        compared = store.read(whole, f"comparison/{group}").set_coords([x, y]).m_mean.squeeze()
+        np.testing.assert_array_equal(
+            drawn[name][1].ravel(),
+            compared.sortby([x, y]).transpose(*compared[y].dims, *compared[x].dims).values.ravel(),
+        )
+
+
+@pytest.mark.usefixtures("few_panels")
+def test_grids_of_one_value_are_computed_and_drawn(tmp_path):
+    one = {name: values[:1] if np.ndim(values) else values for name, values in SHUFFLED.items()}
+    out = running.compute(hopfield.SCRIPT, one, tmp_path / "one.h5")
+    for axes, values in panels(out).values():
+        assert values.size == 1
+        # Under the line of the theory, which crosses the only cell.
+        inside = [
+            bool(np.any((line.get_xdata() > axes.get_xlim()[0]) & (line.get_xdata() < axes.get_xlim()[1])))
+            for line in axes.get_lines()
+        ]
+        assert any(inside)
+
+
+def test_a_negative_entropy_of_the_data_is_refused_before_any_work(tmp_path):
+    with pytest.raises(ValueError, match=r"rho = -0.1 is out of range"):
+        running.compute(hopfield.SCRIPT, SHUFFLED | {"rho": np.array([0.2, -0.1])}, tmp_path / "a.h5")
+    assert store.rooms(tmp_path / "a.h5") == [] if (tmp_path / "a.h5").exists() else True

@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
 from scipy import stats
-from typer.testing import CliRunner
 
-from runs import command_line, figures, learning_thresholds
-from sim import store
+from runs import figures, learning_thresholds
+from sim import TaskError, store
+from sim.glauber import front
+from tests.runs import running
 
 TINY = {
     "N": {"P2": 600, "P4": 100, "multitasking": 5000},
@@ -22,8 +25,7 @@ def out(tmp_path_factory):
     path = tmp_path_factory.mktemp("results") / "learning_thresholds.h5"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(learning_thresholds, "FINE", 6)
-        learning_thresholds.compute(TINY, seed=1, out=path)
-    return path
+        return running.compute(learning_thresholds.SCRIPT, TINY, path)
 
 
 def read(out, kind, group):
@@ -118,15 +120,54 @@ def test_figure_has_a_panel_a_network(out):
     assert all(path.stat().st_size > 10_000 for path in paths)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [(["--out", "precious.h5"], "out = precious.h5 exists"), (["--preset", "huge"], "'huge' is not one of")],
-)
-def test_bad_command_lines_end_in_one_message_and_code_2(arguments, message, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "precious.h5").write_text("precious")
-    ended = CliRunner().invoke(command_line.application(learning_thresholds.main), arguments)
-    assert ended.exit_code == 2
-    assert message in ended.stderr
-    assert "Traceback" not in ended.stderr
-    assert (tmp_path / "precious.h5").read_text() == "precious"
+# Numbers of examples in no order, and a single one.
+FEW = {
+    "N": {"P2": 40, "P4": 20, "multitasking": 50},
+    "examples": {"P2": np.array([9, 2, 5]), "P4": np.array([4, 3]), "multitasking": np.array([5])},
+    "samples": 2,
+    "sweeps": 3,
+}
+
+
+@pytest.fixture
+def good_examples_with_a_teacher(monkeypatch):
+    cases = learning_thresholds.cases
+
+    def of_one_quality(N):
+        return {name: replace(case, quality=(0.8,)) for name, case in cases(N).items()}
+
+    monkeypatch.setattr(learning_thresholds, "cases", of_one_quality)
+    monkeypatch.setattr(learning_thresholds, "TRAININGS", ("supervised",))
+    monkeypatch.setattr(learning_thresholds, "STYLES", {"supervised": learning_thresholds.STYLES["supervised"]})
+    monkeypatch.setattr(learning_thresholds, "FINE", 5)
+
+
+@pytest.mark.usefixtures("good_examples_with_a_teacher")
+def test_a_run_in_parts_that_was_stopped_ends_as_one_and_is_drawn(tmp_path, monkeypatch):
+    script = learning_thresholds.SCRIPT
+    whole = running.compute(script, FEW, tmp_path / "whole.h5")
+    parts, measure, calls = tmp_path / "parts.h5", front.measure, []
+
+    def failing(sample, options, *, seed, task):
+        # The calibration, of seed 0, is no task.
+        calls.extend([task] * (seed and sample.model.P == 4))
+        if len(calls) == 2:
+            raise FloatingPointError("too hot")
+        return measure(sample, options, seed=seed, task=task)
+
+    monkeypatch.setattr(front, "measure", failing)
+    with pytest.raises(TaskError, match="too hot"):
+        running.compute(script, FEW, parts, shard="0/2")
+    monkeypatch.setattr(front, "measure", measure)
+    # Half of two samples at three numbers of examples; one of two.
+    assert store.read(parts, "simulation/P2-supervised").completed.sum() == 3
+    assert store.read(parts, "simulation/P4-supervised").completed.sum() == 1
+    assert not [room for room in store.rooms(parts) if room.startswith("comparison")]
+    for shard in ("0/2", "1/2", "0/1"):
+        running.compute(script, FEW, parts, shard=shard, resume=True)
+    assert store.rooms(parts) == store.rooms(whole)
+    for room in store.rooms(whole):
+        xr.testing.assert_identical(store.read(parts, room), store.read(whole, room))
+    fine = store.read(whole, "theory_lines/P2-supervised").examples.values.tolist()
+    assert (fine, fine[0], fine[-1]) == (sorted(fine), 2, 9)
+    assert figures.save(learning_thresholds.draw(whole), whole)[0].stat().st_size > 10_000

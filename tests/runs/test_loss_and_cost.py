@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 import xarray as xr
 from scipy import stats
-from typer.testing import CliRunner
 
-from runs import command_line, figures, loss_and_cost
-from sim import store
+from runs import figures, loss_and_cost, script
+from sim import TaskError, store
+from tests.runs import running
 
 TINY = {"N": 2000, "samples": 8, "examples": np.array([4, 64]), "dilution": np.array([0.05, 0.5, 0.95])}
+SMALL = {"N": 200, "samples": 2, "examples": np.array([64, 4]), "dilution": np.array([0.5, 0.95, 0.05])}
+SINGLE = {"N": 200, "samples": 1, "examples": np.array([8]), "dilution": np.array([0.5])}
 
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
-    path = tmp_path_factory.mktemp("results") / "loss_and_cost.h5"
-    loss_and_cost.compute(TINY, seed=1, out=path)
-    return path
+    return running.compute(loss_and_cost.SCRIPT, TINY, tmp_path_factory.mktemp("results") / "loss_and_cost.h5")
 
 
 def bound(points):
@@ -34,6 +34,7 @@ def test_measurement_and_theory_share_their_grid(out):
     with xr.open_datatree(out) as tree:
         assert {"simulation", "theory", "comparison"} == set(tree.children)
         assert all(np.isfinite(node[name]).all() for node in tree["simulation"].leaves for name in node.data_vars)
+        assert all((node["completed"] == 1).all() for node in tree["simulation"].leaves)
 
 
 def test_loss_and_cost_of_stored_patterns_differ_by_a_constant_along_a_trajectory(out):
@@ -129,14 +130,75 @@ def test_figure_is_written_as_png_and_pdf(out):
     assert all(path.stat().st_size > 10_000 for path in paths)
 
 
+def assert_same(first, second):
+    with xr.open_datatree(first) as one, xr.open_datatree(second) as other:
+        xr.testing.assert_equal(one, other)
+
+
+def counted(patch, *, fail_at=None):
+    """Count the calls of the task functions, and let that of the minima fail at one; return the names as they come."""
+    calls = []
+
+    def count(name, function):
+        def call(task):
+            if name == "minima" and calls.count(name) == fail_at:
+                raise OSError("the disk is on fire")
+            calls.append(name)
+            return function(task)
+
+        return call
+
+    for name in ("trajectories", "minima", "plain_sums"):
+        patch.setattr(loss_and_cost, name, count(name, getattr(loss_and_cost, name)))
+    return calls
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return running.compute(loss_and_cost.SCRIPT, SMALL, tmp_path_factory.mktemp("small") / "loss_and_cost.h5")
+
+
+def test_stopped_and_divided_runs_end_like_undivided_ones(small, tmp_path, monkeypatch):
+    out = tmp_path / "divided.h5"
+    with monkeypatch.context() as patch:
+        counted(patch, fail_at=1)
+        with pytest.raises(TaskError, match="the disk is on fire"):
+            running.compute(loss_and_cost.SCRIPT, SMALL, out, shard="0/2")
+    # The first task of a table shows what is measured, whatever the part.
+    for shard, minima, plain_sums in (("0/2", 1, 3), ("1/2", 2, 3), ("0/1", 0, 0), ("0/1", 0, 0)):
+        assert "comparison/minima" not in store.rooms(out) or shard == "0/1"
+        with monkeypatch.context() as patch:
+            calls = counted(patch)
+            running.compute(loss_and_cost.SCRIPT, SMALL, out, shard=shard, resume=True)
+        assert (calls.count("minima"), calls.count("plain_sums")) == (minima, plain_sums)
+        assert calls.count("trajectories") == (shard == "1/2")
+    assert_same(small, out)
+
+
+def check_report_and_figure(out):
+    assert len(list(script.report(out))) == 4
+    figure = loss_and_cost.draw(out)
+    figure.canvas.draw()
+    for line in (*figure.axes[1].get_lines(), *figure.axes[2].get_lines()):
+        if line.get_linestyle() != "None":
+            assert (np.diff(line.get_xdata()) > 0).all()
+
+
+def test_axes_in_any_order_are_reported_and_drawn(small):
+    assert store.read(small, "comparison/plain").dilution.values.tolist() == SMALL["dilution"].tolist()
+    check_report_and_figure(small)
+
+
+def test_axes_of_one_value_are_measured_reported_and_drawn(tmp_path):
+    check_report_and_figure(running.compute(loss_and_cost.SCRIPT, SINGLE, tmp_path / "single.h5"))
+
+
 @pytest.mark.parametrize(
-    ("arguments", "message"), [(["--out", "precious.h5"], "out = precious.h5 exists"), (["--seed", "-1"], "seed = -1")]
+    ("change", "message"),
+    [({"N": 1}, "N = 1"), ({"examples": np.array([4, 0])}, "examples = 0"), ({"dilution": np.ones(1)}, "dilution = 1")],
 )
-def test_bad_command_lines_end_in_one_message_and_code_2(arguments, message, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "precious.h5").write_text("precious")
-    ended = CliRunner().invoke(command_line.application(loss_and_cost.main), arguments)
-    assert ended.exit_code == 2
-    assert message in ended.stderr
-    assert "Traceback" not in ended.stderr
-    assert (tmp_path / "precious.h5").read_text() == "precious"
+def test_presets_that_describe_no_network_are_refused_before_any_work(tmp_path, monkeypatch, change, message):
+    calls = counted(monkeypatch)
+    with pytest.raises(ValueError, match=message):
+        running.compute(loss_and_cost.SCRIPT, SMALL | change, tmp_path / "results.h5")
+    assert not calls

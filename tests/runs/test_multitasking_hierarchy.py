@@ -2,22 +2,29 @@ import numpy as np
 import pytest
 import xarray as xr
 from scipy import stats
-from typer.testing import CliRunner
 
 from hebbian import MultitaskingHebbian
-from runs import command_line, figures
+from runs import figures, script
 from runs import multitasking_hierarchy as hierarchy
-from sim import store, sweep
+from sim import TaskError, store, sweep
+from tests.runs import running
 
-TINY = {"N": 10_000, "dilution": np.array([0.1, 0.3, 0.5]), "samples": 6, "equilibration": 20, "sweeps": 40}
+TINY = {
+    "N": 10_000,
+    "K": (3,),
+    "dilution": np.array([0.1, 0.3, 0.5]),
+    "samples": 6,
+    "equilibration": 20,
+    "sweeps": 40,
+}
+SMALL = TINY | {"N": 300, "dilution": np.array([0.5, 0.9, 0.1]), "samples": 2, "equilibration": 5, "sweeps": 5}
+SINGLE = SMALL | {"K": (9,), "dilution": np.array([0.5]), "samples": 1, "equilibration": 0, "sweeps": 1}
 TRAININGS = ("storing", "supervised", "unsupervised")
 
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
-    path = tmp_path_factory.mktemp("results") / "hierarchy.h5"
-    hierarchy.compute(TINY, seed=1, out=path, patterns=(3,))
-    return path
+    return running.compute(hierarchy.SCRIPT, TINY, tmp_path_factory.mktemp("results") / "hierarchy.h5")
 
 
 def differences(out, training):
@@ -40,7 +47,9 @@ def test_measurement_and_theory_share_their_grid(out, training):
         shared = store.read(out, f"{group}/K3-{training}")
         for axis in ("dilution", "T", "pattern"):
             np.testing.assert_array_equal(shared[axis], simulation[axis])
-    np.testing.assert_array_equal(store.read(out, f"theory_given/K3-{training}").sample, simulation.sample)
+    given = store.read(out, f"theory_given/K3-{training}")
+    np.testing.assert_array_equal(given.sample, simulation.sample)
+    assert given.m_all.dims == ("dilution", "sample", "T", "pattern")
 
 
 def test_every_comparison_is_in_the_file(out):
@@ -71,7 +80,7 @@ def test_slow_samples_arrive_at_the_predicted_state():
     run = {"T": hierarchy.T, "sweeps": 400, "samples": 4, "seed": 1, "initial": "hierarchical", "overlaps": "all"}
     measured = sweep(model, **run).m_all.mean("replica").isel(T=0)
     for number in range(4):
-        given = hierarchy.overlaps_given((model, number), T=np.array([hierarchy.T]), seed=1)[0]
+        given = hierarchy.overlaps_given((model, number), T=np.array([hierarchy.T]), seed=1).m_all.isel(T=0)
         assert abs(measured.sel(sample=number) - given).max() < 0.005
 
 
@@ -118,15 +127,65 @@ def test_figure_has_two_panels_a_network(out):
     assert all(path.stat().st_size > 10_000 for path in paths)
 
 
+def assert_same(first, second):
+    with xr.open_datatree(first) as one, xr.open_datatree(second) as other:
+        xr.testing.assert_equal(one, other)
+
+
+def computed(preset, path, **options):
+    """Run the script with lines of few points."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hierarchy, "FINE", np.array([0.1, 0.5, 0.9]))
+        return running.compute(hierarchy.SCRIPT, preset, path, **options)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return computed(SMALL, tmp_path_factory.mktemp("small") / "hierarchy.h5")
+
+
+def test_stopped_and_divided_runs_end_like_undivided_ones(small, tmp_path, monkeypatch):
+    out, predict, calls = tmp_path / "divided.h5", hierarchy.overlaps_given, []
+
+    def dying(point, T, seed):
+        if len(calls) == 5:
+            raise OSError("the disk is on fire")
+        calls.append(point)
+        return predict(point, T, seed)
+
+    monkeypatch.setattr(hierarchy, "overlaps_given", dying)
+    with pytest.raises(TaskError, match="the disk is on fire"):
+        computed(SMALL, out, shard="0/2")
+    # Half of three dilutions and two samples each of the first network, and two of the second.
+    assert store.read(out, "theory_given/K3-storing").completed.sum() == 3
+    assert store.read(out, "theory_given/K3-supervised").completed.sum() == 2
+    monkeypatch.setattr(hierarchy, "overlaps_given", predict)
+    for shard in ("0/2", "1/2"):
+        computed(SMALL, out, shard=shard, resume=True)
+        assert "comparison/K3-storing" not in store.rooms(out)
+    # From here on nothing is left to predict.
+    monkeypatch.setattr(hierarchy, "overlaps_given", dying)
+    computed(SMALL, out, resume=True)
+    assert_same(small, out)
+
+
+def test_axes_in_any_order_are_reported_and_drawn(small):
+    assert len(list(script.report(small))) == 7
+    assert [panel.get_title() for panel in hierarchy.draw(small).axes][::2] == ["$K = 3$, storing"]
+
+
+def test_axes_of_one_value_are_measured_reported_and_drawn(tmp_path):
+    out = computed(SINGLE, tmp_path / "single.h5")
+    assert len(list(script.report(out))) == 7
+    figure = hierarchy.draw(out)
+    assert len(figure.axes[0].get_legend().get_texts()) == 9 + 2
+    assert figure.axes[0].get_title() == "$K = 9$, storing"
+
+
 @pytest.mark.parametrize(
-    ("arguments", "message"),
-    [(["--out", "precious.h5"], "out = precious.h5 exists"), (["--patterns", "3"], "--patterns")],
+    ("change", "message"), [({"K": (3, 0)}, "K = 0"), ({"dilution": np.array([0.5, 1.0])}, "dilution = 1")]
 )
-def test_bad_command_lines_end_in_one_message_and_code_2(arguments, message, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "precious.h5").write_text("precious")
-    ended = CliRunner().invoke(command_line.application(hierarchy.main), arguments)
-    assert ended.exit_code == 2
-    assert message in ended.stderr
-    assert "Traceback" not in ended.stderr
-    assert (tmp_path / "precious.h5").read_text() == "precious"
+def test_presets_that_describe_no_network_are_refused_before_any_work(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        computed(SMALL | change, tmp_path / "results.h5")
+    assert store.rooms(tmp_path / "results.h5") == []

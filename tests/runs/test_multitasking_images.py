@@ -2,12 +2,13 @@ import struct
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+import xarray as xr
 
 from hebbian import MultitaskingHebbian
-from runs import command_line, figures
+from runs import figures
 from runs import multitasking_images as images
-from sim import random, store
+from sim import TaskError, random, store
+from tests.runs import running
 
 TINY = {
     "spins": 700,
@@ -18,13 +19,21 @@ TINY = {
     "M": np.array([1, 3, 16]),
     "r": np.array([0.5]),
 }
+SMALL = {
+    "spins": 48,
+    "samples": 2,
+    "sweeps": 2,
+    "T": np.array([1.1, 0.2]),
+    "f": np.array([0.5, 0.0]),
+    "M": np.array([3, 16, 1]),
+    "r": np.array([0.8, 0.5]),
+}
+SINGLE = {"spins": 1, "samples": 1, "sweeps": 1} | {name: np.full(1, 0.975) for name in "Tfr"} | {"M": np.full(1, 3)}
 
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
-    path = tmp_path_factory.mktemp("multitasking_images") / "results.h5"
-    images.compute(TINY, seed=3, out=path)
-    return path
+    return running.compute(images.SCRIPT, TINY, tmp_path_factory.mktemp("images") / "results.h5", seed=3)
 
 
 def test_every_experiment_is_in_the_file_and_in_the_figure(out):
@@ -146,26 +155,111 @@ def test_images_too_few_or_alike_are_refused(tmp_path, pixels):
         images.Data("mnist", tmp_path, 1, TINY)
 
 
-def run(*arguments):
-    return CliRunner().invoke(command_line.application(images.main), list(arguments))
+def test_what_is_known_about_the_images_is_in_the_file(out):
+    known = store.read(out, "images")
+    # 12 x 8 pixels of 3 x 3 spins, four times.
+    assert known.N == 4 * 32 * 24
+    assert known.N == 4 * known.spins_per_pixel * np.prod(images.Data("digits", None, 3, TINY).pixels.shape[1:])
+    assert abs(known.mean_overlap_of_images - 0.04) < 0.01
+    assert abs(known.rms_overlap_of_images - 0.23) < 0.01
 
 
-def test_bad_command_lines_end_in_one_message(tmp_path, monkeypatch):
+def assert_same(first, second):
+    with xr.open_datatree(first) as one, xr.open_datatree(second) as other:
+        xr.testing.assert_equal(one, other)
+
+
+def counted(patch, *, fail_at=None):
+    """Count the calls of some functions, and let that of the predictions fail at one; return the names as they come."""
+    calls = []
+
+    def count(name, function):
+        def call(argument):
+            if name == "predict_given" and calls.count(name) == fail_at:
+                raise OSError("the disk is on fire")
+            calls.append(name)
+            return function(argument)
+
+        return call
+
+    for name in ("retrieve", "predict_given", "pictures"):
+        patch.setattr(images, name, count(name, getattr(images, name)))
+    return calls
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return running.compute(images.SCRIPT, SMALL, tmp_path_factory.mktemp("small") / "images.h5")
+
+
+def test_stopped_and_divided_runs_end_like_undivided_ones(small, tmp_path, monkeypatch):
+    out = tmp_path / "divided.h5"
+    # Six tasks over T, 8 over the fraction, 24 over the examples: half of them are 3, 4, 12.
+    with monkeypatch.context() as patch:
+        counted(patch, fail_at=5)
+        with pytest.raises(TaskError, match="the disk is on fire"):
+            running.compute(images.SCRIPT, SMALL, out, shard="0/2")
+    for shard, measured, predicted, shown in (("0/2", 12, 14, 1), ("1/2", 19, 19, 0), ("0/1", 0, 0, 0)):
+        with monkeypatch.context() as patch:
+            calls = counted(patch)
+            running.compute(images.SCRIPT, SMALL, out, shard=shard, resume=True)
+        names = ("retrieve", "predict_given", "pictures")
+        assert tuple(map(calls.count, names)) == (measured, predicted, shown)
+        assert ("comparison/fraction" in store.rooms(out)) == (shard == "0/1")
+    assert_same(small, out)
+
+
+def test_thresholds_do_not_depend_on_the_order_of_the_examples(out):
+    m = store.read(out, "simulation/examples")[["m"]].mean("pattern")
+    found = images.with_threshold(m)["threshold"]
+    assert found.notnull().all()
+    xr.testing.assert_equal(found, images.with_threshold(m.isel(M=[2, 0, 1]))["threshold"])
+
+
+def check_report_and_figure(out, preset):
+    assert len(list(images.report(out))) == 6 + len(preset["r"])
+    figure = images.draw(out)
+    figure.canvas.draw()
+    for panel in figure.axes[:3]:
+        for line in panel.get_lines():
+            if line.get_linestyle() != "None" and len(line.get_xdata()) > 2:
+                assert (np.diff(line.get_xdata()) > 0).all()
+
+
+def test_axes_in_any_order_are_reported_and_drawn(small):
+    check_report_and_figure(small, SMALL)
+
+
+def test_axes_of_one_value_are_measured_reported_and_drawn(tmp_path):
+    check_report_and_figure(running.compute(images.SCRIPT, SINGLE, tmp_path / "single.h5"), SINGLE)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"spins": 0}, "spins = 0"),
+        ({"T": np.array([0.5, -0.1])}, "T = -0.1"),
+        ({"f": np.array([0.5, 1.1])}, "f = 1.1"),
+        ({"r": np.array([0.5, 0.0])}, "r = 0.0"),
+        ({"M": np.array([1, 0])}, "M = 0"),
+    ],
+)
+def test_presets_that_describe_no_network_are_refused_before_any_work(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        running.compute(images.SCRIPT, SMALL | change, tmp_path / "results.h5")
+    assert store.rooms(tmp_path / "results.h5") == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"data": "faces"}, "source = 'faces'"),
+        ({"data": "mnist"}, "HEBBIAN_DATA"),
+        ({"data": "mnist", "folder": "absent"}, "absent"),
+    ],
+)
+def test_images_that_cannot_be_had_are_refused(tmp_path, monkeypatch, options, message):
     monkeypatch.delenv("HEBBIAN_DATA", raising=False)
-    path = tmp_path / "results.h5"
-    for arguments, message in (
-        (("--data", "faces"), "source = 'faces'"),
-        (("--data", "mnist"), "HEBBIAN_DATA"),
-        (("--data", "mnist", "--folder", str(tmp_path / "absent")), "absent"),
-        (("--seed", "-1"), "seed = -1"),
-    ):
-        result = run("--out", str(path), *arguments)
-        assert result.exit_code == 2
-        assert result.output.startswith("error: ")
-        assert message in result.output
-    assert list(tmp_path.iterdir()) == []
-    path.write_text("precious")
-    result = run("--out", str(path))
-    assert result.exit_code == 2
-    assert "exists" in result.output
-    assert path.read_text() == "precious"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((ValueError, OSError), match=message):
+        running.compute(images.SCRIPT, SMALL, tmp_path / "results.h5", **options)

@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 import xarray as xr
 from scipy import stats
-from typer.testing import CliRunner
 
-from runs import command_line, figures
+from runs import figures
+from runs import multitasking_hierarchy as hierarchy
 from runs import multitasking_phase_diagram as diagram
-from sim import store
+from sim import TaskError, store
+from tests.runs import running
 from theory.replica_symmetric import multitasking
 
 TINY = {
@@ -17,20 +18,27 @@ TINY = {
     "samples": 4,
     "sweeps": 40,
 }
+SMALL = {
+    "N": 300,
+    "dilution": np.array([0.9, 0.2, 0.65]),
+    "T": np.array([0.4, 0.04]),
+    "rho": np.array([0.5, 0.05]),
+    "samples": 2,
+    "sweeps": 5,
+}
+SINGLE = {"N": 300, "dilution": np.full(1, 0.5), "T": np.full(1, 0.1), "rho": np.zeros(1), "samples": 1, "sweeps": 1}
 
 
-def computed(tmp_path_factory, preset, **options):
+def computed(path, preset, **options):
     """Run the script with coarse maps, which nothing but the figure needs."""
-    path = tmp_path_factory.mktemp("results") / "phase_diagram.h5"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(diagram, "FINE", 6)
-        diagram.compute(preset, seed=1, out=path, **options)
-    return path
+        return running.compute(diagram.SCRIPT, preset, path, **options)
 
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
-    return computed(tmp_path_factory, TINY)
+    return computed(tmp_path_factory.mktemp("results") / "phase_diagram.h5", TINY)
 
 
 @pytest.mark.parametrize(("name", "axes"), [("temperature", ("dilution", "T")), ("entropy", ("dilution", "quality"))])
@@ -45,7 +53,8 @@ def test_measurement_and_theory_share_their_grid(out, name, axes):
         # rho = (1 - r^2) / (M r^2) with M = 20.
         r = simulation.quality
         np.testing.assert_allclose((1 - r**2) / (20 * r**2), TINY["rho"], rtol=1e-12)
-        np.testing.assert_allclose(simulation.rho, TINY["rho"])
+        for group in ("theory", "comparison"):
+            np.testing.assert_allclose(store.read(out, f"{group}/{name}").rho, TINY["rho"])
 
 
 def test_every_group_is_in_the_file(out):
@@ -115,10 +124,10 @@ def test_replicas_of_opposite_sign_do_not_cancel():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("K", [2, 3, 4, 5, 6])
-def test_amplitudes_of_any_number_of_patterns_are_the_predicted_ones(tmp_path_factory, K):
+def test_amplitudes_of_any_number_of_patterns_are_the_predicted_ones(tmp_path, K):
     # Inside the phases; at their borders a network may end in another state than the equations do.
     preset = TINY | {"dilution": np.array([0.1, 0.2, 0.9]), "T": np.array([0.04, 0.4]), "samples": 6}
-    out = computed(tmp_path_factory, preset, K=K)
+    out = computed(tmp_path / "results.h5", preset, patterns=K)
     measured = store.read(out, "simulation/temperature").m_all.mean("replica")
     left = abs(measured - store.read(out, "theory_given/temperature").m_all)
     # Thermal noise is 1e-3 or less; the average over patterns leaves out 0.01. Weak amplitudes of a sample may be
@@ -142,19 +151,91 @@ def test_figure_is_written_as_png_and_pdf(out):
     assert all(path.stat().st_size > 10_000 for path in paths)
 
 
+def test_the_report_says_how_many_phases_are_the_predicted_ones(out):
+    lines = list(diagram.report(out))
+    assert len(lines) == 5
+    assert lines[1].startswith("temperature: m_all: ")
+    assert lines[-1] == "temperature: 100 % of points in the predicted phase"
+
+
+def assert_same(first, second):
+    with xr.open_datatree(first) as one, xr.open_datatree(second) as other:
+        xr.testing.assert_equal(one, other)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return computed(tmp_path_factory.mktemp("small") / "phase_diagram.h5", SMALL)
+
+
+def test_stopped_and_divided_runs_end_like_undivided_ones(small, tmp_path, monkeypatch):
+    out, predict, calls = tmp_path / "divided.h5", hierarchy.overlaps_given, []
+
+    def dying(point, T, seed):
+        if len(calls) == 2:
+            raise OSError("the disk is on fire")
+        calls.append(point)
+        return predict(point, T, seed)
+
+    monkeypatch.setattr(hierarchy, "overlaps_given", dying)
+    with pytest.raises(TaskError, match="the disk is on fire"):
+        computed(out, SMALL, shard="0/2")
+    assert store.read(out, "simulation/temperature").completed.sum() == 3
+    assert store.read(out, "theory_given/temperature").completed.sum() == 2
+    monkeypatch.setattr(hierarchy, "overlaps_given", predict)
+    for shard in ("0/2", "1/2"):
+        computed(out, SMALL, shard=shard, resume=True)
+        assert "comparison/entropy" not in store.rooms(out)
+    # From here on nothing is left to predict.
+    monkeypatch.setattr(hierarchy, "overlaps_given", dying)
+    computed(out, SMALL, resume=True)
+    assert_same(small, out)
+
+
+def check_report_and_figure(out, preset):
+    assert len(list(diagram.report(out))) == 5
+    figure = diagram.draw(out)
+    figure.canvas.draw()
+    for panel, group, name in ((0, "temperature", "T"), (2, "entropy", "rho")):
+        points = figure.axes[panel].collections[1]
+        drawn = {
+            (d, y): c for (d, y), c in zip(points.get_offsets().tolist(), points.get_array().tolist(), strict=True)
+        }
+        phase = store.read(out, f"comparison/{group}").phase
+        assert drawn == {
+            (d, y): phase.isel(dilution=i).where(phase[name] == y, drop=True).item()
+            for i, d in enumerate(preset["dilution"].tolist())
+            for y in preset[name].tolist()
+        }
+
+
+def test_axes_in_any_order_are_reported_and_drawn(small):
+    check_report_and_figure(small, SMALL)
+
+
+def test_axes_of_one_value_are_measured_reported_and_drawn(tmp_path):
+    check_report_and_figure(computed(tmp_path / "single.h5", SINGLE), SINGLE)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 9, 19])
+def test_cuts_are_a_few_dilutions_in_ascending_order(count):
+    dilution = np.random.default_rng(1).permutation(np.linspace(0.1, 0.9, count))
+    chosen = diagram.cut_dilutions(dilution)
+    assert 1 <= len(chosen) <= 3
+    assert set(chosen) <= set(dilution)
+    assert (np.diff(chosen) > 0).all()
+
+
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("change", "options", "message"),
     [
-        (["--out", "precious.h5"], "out = precious.h5 exists"),
-        (["--patterns", "1"], "patterns = 1 is out of range"),
-        (["--patterns", "2.5"], "--patterns"),
+        ({}, {"patterns": 1}, "patterns = 1 is out of range"),
+        ({"rho": np.array([0.5, -0.1])}, {}, "rho = -0.1"),
+        ({"dilution": np.array([0.5, 1.0])}, {}, "dilution = 1"),
+        ({"T": np.array([0.5, -1.0])}, {}, "T = -1"),
     ],
 )
-def test_bad_command_lines_end_in_one_message_and_code_2(arguments, message, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "precious.h5").write_text("precious")
-    ended = CliRunner().invoke(command_line.application(diagram.main), arguments)
-    assert ended.exit_code == 2
-    assert message in ended.stderr
-    assert "Traceback" not in ended.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["precious.h5"]
+def test_presets_that_describe_no_network_are_refused_before_any_work(tmp_path, change, options, message):
+    with pytest.raises(ValueError, match=message):
+        computed(tmp_path / "results.h5", SMALL | change, **options)
+    assert store.rooms(tmp_path / "results.h5") == []

@@ -1,38 +1,19 @@
 import os
-import subprocess
-import sys
+import shutil
+import types
 from concurrent.futures import ThreadPoolExecutor
 
-import h5py
 import numpy as np
 import pytest
 import xarray as xr
 
-from hebbian import DenseHebbian, MultitaskingHebbian
-from sim import quench, random, simulate, store, sweep
+from hebbian import DenseHebbian, MultitaskingHebbian, validation
+from sim import Adaptive, TaskError, quench, random, simulate, store, sweep
+from tests.sim.interrupted import contents
 
 MODEL = DenseHebbian(N=30, P=3)
 GRID = {"load": [0.05, 0.2], "T": [0.2, 0.5, 0.8]}
 RUN = {"samples": 3, "sweeps": 20, "seed": 5}
-
-
-def contents(path):
-    """Everything in a file but the facts that name the run, not its result."""
-    found = {}
-
-    def visit(name, node):
-        found.update({(name, key): repr(value) for key, value in node.attrs.items() if key not in REFERENCES})
-        if isinstance(node, h5py.Dataset):
-            found[name] = (str(node.dtype), node.shape, repr(node[...].tolist()), node.id.get_offset())
-
-    with h5py.File(path) as file:
-        file.visititems(visit)
-        found.update({key: repr(value) for key, value in file.attrs.items() if key not in store.VOLATILE})
-    return found
-
-
-# HDF5 object references hold addresses; the offsets of the data are compared instead.
-REFERENCES = ("REFERENCE_LIST", "DIMENSION_LIST")
 
 
 def test_every_cell_of_the_grid_is_the_simulation_it_says():
@@ -76,7 +57,7 @@ def test_file_is_the_same_with_one_worker_two_or_an_executor(tmp_path):
     with ThreadPoolExecutor(2) as executor:
         sweep(MODEL, **GRID, **RUN, out=files[2], executor=executor)
     xr.testing.assert_identical(one, two)
-    xr.testing.assert_equal(store.read(files[0], "simulation"), one)
+    xr.testing.assert_equal(store.read(files[0], "simulation").drop_vars("checksum"), one)
     first, *others = map(contents, files)
     for other in others:
         assert first == other
@@ -98,7 +79,9 @@ def test_a_multitasking_network_without_blanks_is_a_dense_one_bit_for_bit(learni
     grid = {"T": [0.2, 0.5], "samples": 2, "sweeps": 5, "seed": 4, "overlaps": "all"}
     multitasking = sweep(MultitaskingHebbian(N=40, K=3, **learning), dilution=[0.0, 0.3], **grid)
     dense = sweep(DenseHebbian(N=40, P=2, K=3, **learning), **grid)
-    xr.testing.assert_identical(multitasking.sel(dilution=0.0, drop=True), dense)
+    xr.testing.assert_identical(
+        multitasking.sel(dilution=0.0, drop=True).drop_attrs(deep=False), dense.drop_attrs(deep=False)
+    )
     assert not multitasking["energy"].sel(dilution=0.3).identical(dense["energy"])
 
 
@@ -113,34 +96,121 @@ def test_given_archetypes_are_used():
     assert (result.m == 1).all()
 
 
-def test_what_is_finished_survives_an_error(tmp_path, monkeypatch):
+def test_what_is_finished_survives_an_error_and_is_not_run_again(tmp_path, monkeypatch):
     calls = []
 
-    def fail_at_the_fourth(task):
-        calls.append(task)
+    def fail_at_the_fourth(job):
+        calls.append(job)
         if len(calls) == 4:
             raise RuntimeError("power cut")
-        return original(task)
+        return original(job)
 
     original = sweep.__globals__["run"]
     monkeypatch.setitem(sweep.__globals__, "run", fail_at_the_fourth)
-    with pytest.raises(RuntimeError, match="power cut"):
-        sweep(MODEL, **GRID, **RUN, out=tmp_path / "results.h5")
-    kept = store.read(tmp_path / "results.h5", "simulation")
+    path = tmp_path / "results.h5"
+    with pytest.raises(TaskError, match="sample 0 failed: RuntimeError: power cut"):
+        sweep(MODEL, **GRID, **RUN, out=path)
+    kept = store.read(path, "simulation")
     assert kept.completed.values.tolist() == [[1, 1, 1], [0, 0, 0]]
     assert kept.m.sel(load=0.05).notnull().all()
     assert kept.m.sel(load=0.2).isnull().all()
+    sweep(MODEL, **GRID, **RUN, out=path, resume=True)
+    assert len(calls) == 7
+    sweep(MODEL, **GRID, **RUN, out=path, resume=True)
+    assert len(calls) == 7
+    sweep(MODEL, **GRID, **RUN, out=tmp_path / "whole.h5")
+    assert contents(path) == contents(tmp_path / "whole.h5")
 
 
-def test_a_script_without_a_guard_is_told_so(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(
-        "from hebbian import DenseHebbian\nfrom sim import sweep\n"
-        "sweep(DenseHebbian(N=10, P=2, K=1), T=0.1, samples=2, sweeps=1, seed=1, workers=2)\n"
-    )
-    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
-    assert ended.returncode == 1
-    assert "guard its own work by `if __name__ == '__main__':`" in ended.stderr
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"seed": 6}, "has seed = 5, asked for is 6"),
+        ({"samples": 4}, "parameters.samples = 3, asked for is 4"),
+        ({"sweeps": 21}, "parameters.options.* asked for is"),
+        ({"load": [0.05, 0.1]}, r"load = \[0.05, 0.2\], asked for is \[0.05, 0.1\]"),
+        ({"T": [0.2, 0.5]}, "T|asked for"),
+        (
+            {"adaptive": Adaptive(budget=8, largest=5)},
+            "parameters.adaptive = None, asked for is .*'Adaptive'",
+        ),
+        ({"replicas": 3}, "parameters.options.replicas = None, asked for is 3"),
+    ],
+)
+def test_another_sweep_is_not_gone_on_with(changed, message, tmp_path):
+    path = tmp_path / "results.h5"
+    sweep(MODEL, **GRID, **RUN, out=path)
+    before = contents(path)
+    with pytest.raises(ValueError, match=message):
+        sweep(MODEL, **{**GRID, **RUN, **changed}, out=path, resume=True)
+    assert contents(path) == before
+
+
+def test_a_sweep_is_one_group_of_a_file(tmp_path):
+    with store.ResultsFile(tmp_path / "results.h5", {"seed": 5}) as file:
+        first = sweep(MODEL, **GRID, **RUN, out=file, group="simulation/first")
+        second = sweep(MODEL, **GRID, **RUN | {"sweeps": 5}, out=file, group="simulation/second")
+    assert store.rooms(tmp_path / "results.h5") == ["simulation/first", "simulation/second"]
+    for group, result in (("simulation/first", first), ("simulation/second", second)):
+        xr.testing.assert_identical(store.read(tmp_path / "results.h5", group).drop_vars("checksum"), result)
+
+
+# Lists of points
+
+
+def test_points_are_those_of_the_product_bit_for_bit(tmp_path):
+    whole = sweep(MODEL, **GRID, **RUN)
+    points = {"load": [0.2, 0.05, 0.2], "T": [0.8, 0.2, 0.2]}
+    listed = sweep(MODEL, points=points, **RUN, out=tmp_path / "results.h5")
+    assert listed.m.dims == ("point", "sample", "replica")
+    for i, (load, T) in enumerate(zip(points["load"], points["T"], strict=True)):
+        one = whole.sel(load=load, T=T)
+        for name in ("m", "q", "energy", "m_error", "acceptance"):
+            np.testing.assert_array_equal(listed[name][i], one[name], err_msg=name)
+        assert listed["K"][i] == one["K"]
+        assert (listed["load"][i], listed["T"][i]) == (load, T)
+    xr.testing.assert_identical(store.read(tmp_path / "results.h5", "simulation").drop_vars("checksum"), listed)
+
+
+def test_points_with_temperatures_as_an_axis():
+    whole = sweep(MODEL, **GRID, **RUN)
+    listed = sweep(MODEL, points={"load": [0.2, 0.05]}, T=GRID["T"], **RUN)
+    assert listed.m.dims == ("point", "T", "sample", "replica")
+    np.testing.assert_array_equal(listed["m"], whole["m"].sel(load=[0.2, 0.05]))
+    np.testing.assert_array_equal(listed["T"], GRID["T"])
+
+
+def test_points_of_one_model_share_their_samples(monkeypatch):
+    jobs = []
+    original = sweep.__globals__["run"]
+    monkeypatch.setitem(sweep.__globals__, "run", lambda job: [jobs.append(job), original(job)][1])
+    sweep(MODEL, points={"load": [0.1, 0.2, 0.1], "T": [0.3, 0.3, 0.6]}, **RUN)
+    assert [(job.model.load, job.options["T"].tolist()) for job in jobs] == 3 * [(0.1, [0.3, 0.6])] + 3 * [(0.2, [0.3])]
+
+
+# Shards
+
+
+@pytest.mark.parametrize("points", [{}, {"points": {"load": [0.05, 0.2, 0.05], "T": [0.2, 0.2, 0.5]}}])
+def test_shards_are_disjoint_and_make_up_the_whole(points, tmp_path):
+    grid = points or GRID
+    whole = sweep(MODEL, **grid, **RUN)
+    parts = [sweep(MODEL, **grid, **RUN, out=tmp_path / f"{i}.h5", shard=(i, 4)) for i in range(4)]
+    counts = sum(part["completed"].values for part in parts)
+    np.testing.assert_array_equal(counts, 1)
+    for part in parts:
+        done = part["completed"] == 1
+        np.testing.assert_array_equal(part["m"].where(done), whole["m"].where(done))
+        assert part["m"].where(~done).isnull().all()
+    # They can be gone on with as one.
+    for i in (3, 1, 0, 2):
+        joint = sweep(MODEL, **grid, **RUN, out=tmp_path / "joint.h5", shard=(i, 4), resume=True)
+    xr.testing.assert_identical(joint, whole)
+
+
+def test_more_shards_than_tasks():
+    empty = sweep(MODEL, **GRID, **RUN, shard=(90, 100), workers=2)
+    assert not empty["completed"].any()
 
 
 @pytest.mark.parametrize(
@@ -174,6 +244,45 @@ def test_a_script_without_a_guard_is_told_so(tmp_path):
         ({"sweeps": 10**13}, MemoryError, "GiB"),
         ({"load": None, "K": [3, 5], "overlaps": "all"}, ValueError, r"overlaps = 'all' with K = \[3, 5\]"),
         ({"N": [20, 30], "configurations": True}, ValueError, r"configurations = True with N = \[20, 30\]"),
+        ({"points": {"load": [0.1]}}, ValueError, "points with axes load; allowed: points or axes"),
+        ({"points": {}, "load": None}, ValueError, r"points = \{\} is empty"),
+        ({"points": {"load": [0.1], "T": [0.1]}, "load": None}, ValueError, "T is given twice or not at all"),
+        ({"points": {"load": [0.1]}, "load": None, "T": None}, ValueError, "T is given twice or not at all"),
+        ({"points": {"load": [0.1, 0.2], "N": [20]}, "load": None}, ValueError, r"points have \{'load': 2, 'N': 1\}"),
+        ({"points": {"load": [0.1, 0.1]}, "load": None}, ValueError, "repeat a point"),
+        ({"points": {"load": [[0.1]]}, "load": None}, ValueError, "load = .* in points is no list of numbers"),
+        ({"points": {"load": ["a"]}, "load": None}, ValueError, "load = .* in points is no list of numbers"),
+        ({"points": {"load": []}, "load": None}, ValueError, "load = .* in points is no list of numbers"),
+        ({"points": {"load": [np.inf]}, "load": None}, ValueError, "every value of load: load = inf"),
+        ({"points": {"N": [20.5], "load": [0.1]}, "load": None}, ValueError, "N = .* non-integer"),
+        ({"points": {"load": [0.1], "T": [-0.1]}, "load": None, "T": None}, ValueError, "T = -0.1"),
+        ({"points": {"P": [3]}, "load": None}, ValueError, "neither load nor K"),
+        ({"points": {"colour": [3]}, "load": None}, TypeError, "colour = 3.0 is no parameter"),
+        ({"shard": (2, 2)}, ValueError, "i of shard .* = 2 .* from 0 to 1"),
+        ({"shard": (-1, 2)}, ValueError, "i of shard"),
+        ({"shard": (0, 0)}, ValueError, "n of shard"),
+        ({"shard": (0.5, 2)}, TypeError, "i of shard .* not an integer"),
+        ({"shard": (0, 1, 2)}, TypeError, "is no pair"),
+        ({"shard": 3}, TypeError, "shard = 3 is no pair"),
+        ({"adaptive": Adaptive(5, 5)}, ValueError, "budget of adaptive = 5 .* >= 6"),
+        ({"adaptive": Adaptive(50, 2)}, ValueError, "largest of adaptive = 2 .* >= 3"),
+        ({"adaptive": Adaptive(50, 5), "samples": 1}, ValueError, "samples = 1 .* >= 2"),
+        ({"adaptive": Adaptive(50, 5), "shard": (0, 2)}, ValueError, "shard"),
+        ({"adaptive": 50}, TypeError, "adaptive = 50 is none; allowed: sim.Adaptive"),
+        (
+            {"adaptive": Adaptive(50, 5), "points": {"load": [0.1], "T": [0.1]}, "load": None, "T": None},
+            ValueError,
+            "adaptive with a list of points that has T",
+        ),
+        ({"adaptive": Adaptive(50, 5, variable="colour")}, ValueError, "colour"),
+        ({"backend": "gpu"}, ValueError, "no kernels of the GPU"),
+        ({"backend": "abacus"}, ValueError, "backend = 'abacus' is unknown"),
+        ({"group": ""}, ValueError, "group = '' is no name"),
+        ({"group": "a//b"}, ValueError, "group = 'a//b' is no name"),
+        ({"executor": "local:2"}, TypeError, "executor = 'local:2' is no executor"),
+        ({"overwrite": True, "resume": True}, ValueError, "overwrite and resume are both set"),
+        ({"T": None}, ValueError, "T is missing"),
+        ({"load": [0.1, 0.1]}, ValueError, "load = .* repeats a value"),
     ],
 )
 def test_bad_input_is_named_before_anything_is_written(options, error, message, tmp_path):
@@ -188,3 +297,31 @@ def test_an_existing_file_is_refused_before_any_work(tmp_path, monkeypatch):
     with pytest.raises(FileExistsError, match="exists"):
         sweep(MODEL, **GRID, **RUN, out=tmp_path / "results.h5")
     assert (tmp_path / "results.h5").read_text() == "precious"
+
+
+def test_what_does_not_fit_is_refused_with_the_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=2000))
+    with pytest.raises(OSError, match=r"needs about .* KiB on the disk .*, 1.95 KiB are free"):
+        sweep(MODEL, **GRID, **RUN, out=tmp_path / "results.h5")
+    assert os.listdir(tmp_path) == []
+    monkeypatch.undo()
+    monkeypatch.setattr(validation, "available_memory", lambda: 3000.0)
+    with pytest.raises(MemoryError, match=r"2 task\(s\) at once, 512 bytes each, and results of .* KiB needs about"):
+        sweep(MODEL, **GRID, **RUN, out=tmp_path / "results.h5", workers=2)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"not HDF5", b"\x89HDF\r\n\x1a\n"])
+def test_a_foreign_file_is_not_gone_on_with(tmp_path, content):
+    (tmp_path / "results.h5").write_bytes(content)
+    with pytest.raises(ValueError, match=r"is not an HDF5 file|is no results file"):
+        sweep(MODEL, **GRID, **RUN, out=tmp_path / "results.h5", resume=True)
+    assert (tmp_path / "results.h5").read_bytes() == content
+    assert os.listdir(tmp_path) == ["results.h5"]
+
+
+def test_the_cost_is_told_before(caplog):
+    caplog.set_level("INFO", "hebbian")
+    sweep(MODEL, **GRID, **RUN)
+    assert "6 tasks, up to " in caplog.text
+    assert "on 1 worker(s) like this core" in caplog.text
