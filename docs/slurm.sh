@@ -11,14 +11,16 @@
 #SBATCH --open-mode=append
 #SBATCH --output=hebbian-%j.log
 
-srun .venv/bin/python -m runs.dense_phase_diagram \
+# From Slurm 22.05 on, srun does not inherit --cpus-per-task.
+srun --cpus-per-task="$SLURM_CPUS_PER_TASK" .venv/bin/python -m runs.dense_phase_diagram \
     --preset paper \
-    --executor "local:${SLURM_CPUS_PER_TASK:-1}" \
+    --executor "local:$SLURM_CPUS_PER_TASK" \
     --out results/dense_phase_diagram_paper.h5 \
     --resume
 code=$?
 # 143: stopped by SIGTERM, two minutes before the limit, with all that was finished in the file.
-if [ "$code" -eq 143 ]; then
+# A task that does not fit into the time limit would be begun for ever: an end to that.
+if [ "$code" -eq 143 ] && [ "${SLURM_RESTART_COUNT:-0}" -lt 50 ]; then
     scontrol requeue "$SLURM_JOB_ID"
     exit 0
 fi

@@ -236,7 +236,7 @@ def _provenance(attributes: dict[str, Any]) -> Iterator[tuple[str, str]]:
         elif name not in ("script", "seed"):
             yield name, str(value)
     for changed in json.loads(attributes.get("resumed", "[]")):
-        when = changed.pop("started", "at an unknown time")
+        when = changed.pop("started", attributes["started"])
         other = "; ".join(f"{name} {_clip(str(value))}" for name, value in changed.items())
         yield "resumed", f"{when}{': now ' * bool(other)}{other}"
     for origin in json.loads(attributes.get("merged", "[]")):
@@ -497,7 +497,8 @@ def general_figure(path: Path, group: str, name: str | None = None) -> "Figure":
         figures.heat_map(grid[0, 0], mean, x, y, lines=lines)
         if pull is not None and panels == 2:
             limits = (-figures.EDGE, figures.EDGE)
-            figures.heat_map(grid[0, 1], pull, x, y, lines=lines, limits=limits, bar=f"pull of {name}")
+            words = f"${figures.symbol(name)}$" if figures.symbol(name) else name
+            figures.heat_map(grid[0, 1], pull, x, y, lines=lines, limits=limits, bar=f"pull of {words}")
         if lines:
             grid[0, 0].legend(fontsize="small", labelcolor="white")
     else:
@@ -509,8 +510,8 @@ def general_figure(path: Path, group: str, name: str | None = None) -> "Figure":
         if pull is not None and panels == 2:
             figures.residual_panel(grid[1, 0], pull.rename(f"{name}_pull").to_dataset(), name, shown[0])
             grid[0, 0].set_xlabel("")
-    words = ", ".join(f"{dim} = {explorer.number(float(value))}" for dim, value in cut.items() if _is_number(value))
-    figure.suptitle(f"{path.name}, /{group}{': ' * bool(words)}{words}", fontsize="medium")
+    where = ", ".join(f"{dim} = {explorer.number(float(value))}" for dim, value in cut.items() if _is_number(value))
+    figure.suptitle(f"{path.name}, /{group}{': ' * bool(where)}{where}", fontsize="medium")
     return figure
 
 

@@ -33,6 +33,8 @@ BATCH_SYSTEMS = {
     "local": "local.LocalCluster",
 }
 
+_STOPS = (signal.SIGINT, signal.SIGTERM)
+
 
 class Pool(Executor):
     """An executor that knows how many tasks it runs at once and can be begun anew.
@@ -87,9 +89,24 @@ def local(workers: int) -> Pool:
     context = multiprocessing.get_context("spawn")
 
     def begin() -> Executor:
-        return ProcessPoolExecutor(workers, context, initializer=_begin_worker)
+        return _Processes(workers, context, initializer=_begin_worker)
 
     return Pool(begin, workers, end=_kill)
+
+
+class _Processes(ProcessPoolExecutor):
+    """Processes that are born with the signals blocked that they will ignore: they import for a second or more."""
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Future[Any]:
+        """Submit a call; see `concurrent.futures.Executor.submit`. It may begin a process."""
+        if not hasattr(signal, "pthread_sigmask"):
+            return super().submit(function, *arguments, **keywords)
+        # To this process they come when it is done.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+        try:
+            return super().submit(function, *arguments, **keywords)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
@@ -138,7 +155,7 @@ def check_name(name: str) -> str:
     system = kind.removeprefix("dask-")
     known = (
         (kind in ("local", "dask") and (not separator or _is_count(rest)))
-        or (kind == "dask" and rest.startswith("//") and _is_count(rest.rpartition(":")[2]) and len(rest) > 4)
+        or (kind == "dask" and rest.startswith("//") and _is_address(rest[2:]))
         or (kind != system and system in BATCH_SYSTEMS and _is_count(rest))
         or name == "mpi"
     )
@@ -156,20 +173,25 @@ def cores() -> int:
 
 def pin_threads() -> None:
     """Give BLAS, OpenMP and Numba one thread each: side by side, workers have one core each."""
-    threadpoolctl.threadpool_limits(1)
-    numba.set_num_threads(1)
-    # What is loaded later asks the environment.
+    # What is loaded later asks the environment; Numba loads a library of threads here.
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+    numba.set_num_threads(1)
+    threadpoolctl.threadpool_limits(1)
 
 
 def _is_count(text: str) -> bool:
     return text.isdecimal() and 1 <= int(text) <= 65535
 
 
+def _is_address(text: str) -> bool:
+    host, _, port = text.rpartition(":")
+    return bool(host) and _is_count(port)
+
+
 def _begin_worker() -> None:
     pin_threads()
     # The terminal and batch systems signal all processes: the one that writes decides when the others end.
-    for stop in (signal.SIGINT, signal.SIGTERM):
+    for stop in _STOPS:
         signal.signal(stop, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -247,7 +269,7 @@ def _mpi() -> Iterator[Pool]:
 
 def _begin_rank() -> None:
     pin_threads()
-    for stop in (signal.SIGINT, signal.SIGTERM):
+    for stop in _STOPS:
         signal.signal(stop, signal.SIG_IGN)
 
 

@@ -81,6 +81,7 @@ class ResultsFile:
     ) -> None:
         self.path = check_output(path, overwrite=overwrite, resume=resume)
         self._tables: dict[str, Table] = {}
+        self._resumed: str | None = None
         self._lock = filelock.FileLock(self.path.with_name(self.path.name + ".lock"), timeout=0)
         try:
             self._lock.acquire()
@@ -112,14 +113,9 @@ class ResultsFile:
                 f"{self.path} was begun with hebbian {found['hebbian_version']}, this is {known['hebbian_version']}; "
                 "allowed: the same version, or overwrite (--overwrite)"
             )
-        self._note_resumption(found, known)
-
-    def _note_resumption(self, found: dict[str, Any], known: dict[str, str]) -> None:
-        """Keep when the file was gone on with, and what of its provenance has changed since."""
-        notes = json.loads(found.get("resumed", "[]"))
+        # When the file was gone on with, and what of its provenance has changed since.
         changed = {name: value for name, value in known.items() if found.get(name) != value}
-        with _replacing(self.path) as file:
-            file.attrs["resumed"] = json.dumps([*notes, changed])
+        self._resumed = json.dumps([*json.loads(found.get("resumed", "[]")), changed])
 
     def __enter__(self) -> Self:
         return self
@@ -145,7 +141,7 @@ class ResultsFile:
             if check_group(group) in self:
                 raise ValueError(f"{self.path} has a group /{group} already; allowed: groups that are not there yet")
         added = sum(dataset.nbytes for dataset in groups.values())
-        with self._unopened_tables(), _replacing(self.path, added=added) as file:
+        with self._changing(added) as file:
             for group, dataset in groups.items():
                 _write(file.create_group(group), dataset)
 
@@ -193,15 +189,18 @@ class ResultsFile:
             ):
                 laid_out[name] = (places, np.zeros(shape, kind), {"long_name": words, "units": "1"})
             laid_out.attrs["places"] = " ".join(places)
-            with self._unopened_tables(), _replacing(self.path, added=laid_out.nbytes) as file:
+            with self._changing(laid_out.nbytes) as file:
                 _write(file.create_group(group), laid_out)
         else:
             found = read(self.path, group)
             wanted = template.attrs | {"places": " ".join(places)}
             check_same(f"{self.path}, /{group}", {name: found.attrs.get(name) for name in wanted}, wanted)
             check_same(f"{self.path}, /{group}", _layout(found.drop_vars(_FLAGS)), _layout(template))
-        self._tables[group] = Table(self.path, group, places)
-        return self._tables[group]
+        table = self._tables[group] = Table(self.path, group, places)
+        if self._resumed is not None and not table.completed.all():
+            with self._changing():
+                pass
+        return table
 
     def close(self, *, finished: bool = True) -> None:
         """Close the file; if all is in it, stamp the time."""
@@ -209,7 +208,7 @@ class ResultsFile:
             for table in self._tables.values():
                 table.close()
             if finished and "finished" not in attributes_of(self.path):
-                with _replacing(self.path) as file:
+                with self._changing() as file:
                     file.attrs["finished"] = _now()
         finally:
             self._unlock()
@@ -220,13 +219,17 @@ class ResultsFile:
         self._lock.release()
 
     @contextlib.contextmanager
-    def _unopened_tables(self) -> Iterator[None]:
-        for table in self._tables.values():
-            table.close()
+    def _changing(self, added: int = 0) -> Iterator[Any]:
+        """Give a copy of the file to write on; the first change of a resumed file says that it was gone on with."""
+        opened = [table for table in self._tables.values() if table.close()]
         try:
-            yield
+            with _replacing(self.path, added=added) as file:
+                if self._resumed is not None:
+                    file.attrs["resumed"] = self._resumed
+                yield file
+            self._resumed = None
         finally:
-            for table in self._tables.values():
+            for table in opened:
                 table.open()
 
 
@@ -248,11 +251,13 @@ class Table:
         self._raw = open(self._path, "r+b", buffering=0)  # noqa: SIM115
         self._synced = time.monotonic()
 
-    def close(self) -> None:
-        """Force what was written to the disk and close the file."""
-        if not self._raw.closed:
-            with self._raw:
-                os.fsync(self._raw.fileno())
+    def close(self) -> bool:
+        """Force what was written to the disk and close the file; return whether it was open."""
+        if self._raw.closed:
+            return False
+        with self._raw:
+            os.fsync(self._raw.fileno())
+        return True
 
     @property
     def completed(self) -> NDArray[np.bool_]:

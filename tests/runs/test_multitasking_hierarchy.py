@@ -18,7 +18,7 @@ TINY = {
     "sweeps": 40,
 }
 SMALL = TINY | {"N": 300, "dilution": np.array([0.5, 0.9, 0.1]), "samples": 2, "equilibration": 5, "sweeps": 5}
-SINGLE = SMALL | {"K": (9,), "dilution": np.array([0.5]), "samples": 1, "equilibration": 0, "sweeps": 1}
+SINGLE = SMALL | {"K": (8,), "dilution": np.array([0.5]), "samples": 1, "equilibration": 0, "sweeps": 1}
 TRAININGS = ("storing", "supervised", "unsupervised")
 
 
@@ -178,8 +178,8 @@ def test_axes_of_one_value_are_measured_reported_and_drawn(tmp_path):
     out = computed(SINGLE, tmp_path / "single.h5")
     assert len(list(script.report(out))) == 7
     figure = hierarchy.draw(out)
-    assert len(figure.axes[0].get_legend().get_texts()) == 9 + 2
-    assert figure.axes[0].get_title() == "$K = 9$, storing"
+    assert len(figure.axes[0].get_legend().get_texts()) == 8 + 2
+    assert figure.axes[0].get_title() == "$K = 8$, storing"
 
 
 @pytest.mark.parametrize(

@@ -211,10 +211,14 @@ def check_report_and_figure(out, preset):
 
 def test_axes_in_any_order_are_reported_and_drawn(small):
     check_report_and_figure(small, SMALL)
+    assert store.read(small, "theory_map/entropy").rho[-1] > SMALL["rho"].max()
 
 
-def test_axes_of_one_value_are_measured_reported_and_drawn(tmp_path):
-    check_report_and_figure(computed(tmp_path / "single.h5", SINGLE), SINGLE)
+@pytest.mark.parametrize("dilution", [[0.5], [0.2, 0.5, 0.8]])
+def test_axes_of_one_value_are_measured_reported_and_drawn(tmp_path, dilution):
+    # Three points in a row could be taken for the parts of one colour.
+    preset = SINGLE | {"dilution": np.array(dilution)}
+    check_report_and_figure(computed(tmp_path / "single.h5", preset), preset)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 9, 19])

@@ -348,14 +348,28 @@ def test_help_and_wrong_words(whole):
     assert "is not a file" in refused("info", whole.parent)
 
 
+COMMANDS = st.sampled_from(["info", "verify", "merge", "export", "plot", "view"])
+FILES = st.sampled_from(["whole.h5", "shard.h5", "text.h5", "foreign.h5", "empty.h5", "none.h5", ".", "no/new.h5"])
+OUTS = st.sampled_from(["new.csv", "new.nc", "new.parquet", "new.txt", "new.h5", "whole.h5"])
+OPTIONS = st.sampled_from(
+    [
+        "--help",
+        "--out=new.pdf",
+        "--overwrite",
+        "--group=simulation",
+        "--group=x",
+        "--variable=m",
+        "--port=80",
+        "--",
+        "-x",
+    ]
+)
+RUBBISH = st.text(st.characters(exclude_characters="/"), max_size=8)
 WORDS = st.one_of(
-    st.sampled_from(["info", "verify", "merge", "export", "plot", "view"]),
-    st.sampled_from(["--help", "--out", "--overwrite", "--group", "--variable", "--port", "--no-browser", "--", "-x"]),
-    st.sampled_from(
-        ["whole.h5", "shard.h5", "text.h5", "foreign.h5", "empty.h5", "none.h5", ".", "new.csv", "new.nc", "no/new.h5"]
-    ),
-    st.sampled_from(["m", "simulation", "theory", "80"]),
-    st.text(st.characters(exclude_characters="/"), max_size=8),
+    st.lists(st.one_of(COMMANDS, FILES, OUTS, OPTIONS, RUBBISH), max_size=5),
+    st.tuples(COMMANDS, FILES, OPTIONS | RUBBISH),
+    st.tuples(st.just("export"), FILES, OUTS, OPTIONS),
+    st.tuples(st.just("merge"), OUTS, FILES, FILES, OPTIONS),
 )
 
 
@@ -364,7 +378,7 @@ def contents(folder):
 
 
 @FUZZ
-@given(st.lists(WORDS, max_size=6))
+@given(WORDS)
 def test_no_command_line_makes_a_traceback_or_changes_a_file_in_vain(folder, tmp_path, monkeypatch, words):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(explorer, "serve", lambda path, **_: store.attributes_of(path) and None)

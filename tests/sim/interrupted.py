@@ -6,6 +6,7 @@ at random times (or one of its workers is) and resumed until it ends, and compar
 """
 
 import argparse
+import contextlib
 import logging
 import os
 import random
@@ -13,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -127,6 +129,7 @@ def grab(point):
     """Hold the interpreter's lock for a long time, as a compiled kernel does."""
     import ctypes
 
+    Path(point["mark"]).touch()
     # PyDLL, unlike CDLL, keeps the lock.
     ctypes.PyDLL(None).usleep(int(1e6 * point["seconds"]))
     return xr.Dataset({"x": point["i"]})
@@ -139,7 +142,7 @@ def run_tabulate(options):
         tabulate(
             function,
             {"i": list(range(options.points))},
-            argument=lambda i: {"i": i, "seconds": options.seconds},
+            argument=lambda i: {"i": i, "seconds": options.seconds, "mark": f"{options.out}.{i}"},
             out=options.out,
             resume=options.resume,
             executor=executor,
@@ -184,48 +187,67 @@ def check_whole(path):
 
 
 def kill_and_resume(folder, *, kills, seed, sweeps, samples, longest):
-    """Kill a sweep and resume it until it was killed often enough; return the number of kills of each kind.
+    """Kill a sweep and resume it until it was killed often enough; return how often what was killed.
 
-    Kills come after a uniformly random time, up to `longest` seconds, of which every fourth hits a worker.
+    Three of ten kills hit the driver after a random time of up to `longest` seconds. The others come soon after a
+    random number of stored tasks, and every fourth of them hits a worker.
     """
     folder, chance = Path(folder), random.Random(seed)
     size = ("--sweeps", sweeps, "--samples", samples)
     whole, path = folder / "whole.h5", folder / "killed.h5"
-    subprocess.run(command("sweep", "--out", whole, *size), env=environment(), check=True)
-    counts = {"driver": 0, "worker": 0, "with tasks": 0, "files": 0}
+    subprocess.run(command("sweep", "--out", whole, *size), env=environment(), check=True, capture_output=True)
+    total, counts = len(LOADS) * samples, {"driver": 0, "worker": 0, "half-way": 0, "files": 0}
     while counts["driver"] + counts["worker"] < kills:
         path.unlink(missing_ok=True)
         counts["files"] += 1
-        done = 0
-        while True:
-            with start("sweep", "--out", path, "--resume", "--executor", "local:2", *size) as process:
-                while True:
-                    try:
-                        process.wait(chance.uniform(0, longest))
-                        break
-                    except subprocess.TimeoutExpired:
-                        pass
-                    if counts["driver"] + counts["worker"] >= kills:
-                        continue
-                    if chance.random() < 0.25 and (workers := children(process.pid)):
-                        os.kill(chance.choice(workers), signal.SIGKILL)
-                        counts["worker"] += 1
-                    else:
-                        process.kill()
-                        counts["driver"] += 1
-                        process.wait()
-                        break
-                status, said = process.returncode, process.stderr.read()
+        done = status = -1
+        while status != 0:
+            arguments = ("sweep", "--out", path, "--resume", "--executor", "local:2", *size)
+            with start(*arguments) as process:
+                said = _kill_now_and_then(process, counts, kills, chance, longest)
+            status = process.returncode
             assert status in (0, -signal.SIGKILL), said
             if path.exists():
                 before, done = done, check_whole(path)
                 assert done >= before, "finished tasks were lost"
-                counts["with tasks"] += status != 0 and 0 < done < len(LOADS) * samples
-            if status == 0:
-                break
-        assert done == len(LOADS) * samples
+                counts["half-way"] += 0 < done < total
+        assert done == total
         assert contents(path) == contents(whole)
     return counts
+
+
+def _kill_now_and_then(process, counts, kills, chance, longest):
+    """Kill a process or its workers until it ends; return what it said."""
+
+    def next_target():
+        return chance.randrange(1, 60) if counts["driver"] + counts["worker"] < kills else None
+
+    said, stored, target, timer = [], 0, next_target(), None
+    if target is not None and chance.random() < 0.3:
+        target, timer = None, threading.Timer(chance.uniform(0, longest), process.kill)
+        timer.start()
+    # To the end of what its workers say, too: they do not outlive it.
+    for line in process.stderr:
+        said.append(line)
+        stored += "stored" in line
+        if target is None or stored < target:
+            continue
+        time.sleep(chance.uniform(0, 0.02))
+        workers = children(process.pid)
+        if workers and chance.random() < 0.25:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(chance.choice(workers), signal.SIGKILL)
+            counts["worker"] += 1
+            stored, target = 0, next_target()
+        else:
+            process.kill()
+            counts["driver"] += 1
+            target = None
+    process.wait()
+    if timer is not None:
+        timer.cancel()
+        counts["driver"] += process.returncode == -signal.SIGKILL
+    return "".join(said)
 
 
 def main():
@@ -238,14 +260,15 @@ def main():
     parser.add_argument("--seconds", type=float, default=0.0)
     parser.add_argument("--executor", default="local:1")
     parser.add_argument("--samples", type=int, default=50)
-    parser.add_argument("--sweeps", type=int, default=300)
+    parser.add_argument("--sweeps", type=int, default=3000)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--overwrite", action="store_true")
     parser.add_argument("--kills", type=int, default=40)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--longest", type=float, default=3.0)
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO)
+    logging.basicConfig(level=logging.WARNING)
+    logging.getLogger("hebbian").setLevel(logging.DEBUG)
     if options.program == "kill":
         with tempfile.TemporaryDirectory() as folder:
             size = {"sweeps": options.sweeps, "samples": options.samples}

@@ -133,7 +133,7 @@ def test_a_list_of_points(tmp_path):
     xr.testing.assert_identical(found, wanted)
     grid["points"] = {"load": [0.2, 0.1, 0.1], "T": [0.1, 0.2, 0.5]}
     sweep(MODEL, **grid, out=tmp_path / "2.h5")
-    with pytest.raises(ValueError, match="different (K|load) in /simulation"):
+    with pytest.raises(ValueError, match=r"different (K|load) in /simulation"):
         merge(tmp_path / "out2.h5", [tmp_path / "0.h5", tmp_path / "2.h5"])
 
 

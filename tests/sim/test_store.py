@@ -185,7 +185,7 @@ def test_what_does_not_fit_into_a_table_is_refused_and_nothing_written(tasked, c
 
 def test_texts_cannot_be_in_a_table(tmp_path):
     with store.ResultsFile(tmp_path / "tasks.h5") as file:
-        with pytest.raises(ValueError, match="name of /simulation has dtype .*; allowed: numbers"):
+        with pytest.raises(ValueError, match=r"name of /simulation has dtype .*; allowed: numbers"):
             file.table("simulation", xr.Dataset({"name": ("load", ["a", "b"])}), ("load",))
         assert "simulation" not in file
 
@@ -232,7 +232,7 @@ def test_tables_go_on_after_a_group_was_added_or_was_not(tasked, dataset, monkey
 
 def test_an_existing_file_is_kept_unless_told_otherwise(path):
     before = path.read_bytes()
-    with pytest.raises(FileExistsError, match="allowed: a new path, overwrite .* or resume"):
+    with pytest.raises(FileExistsError, match=r"allowed: a new path, overwrite .* or resume"):
         store.ResultsFile(path)
     with pytest.raises(ValueError, match="overwrite and resume are both set"):
         store.ResultsFile(path, overwrite=True, resume=True)
@@ -263,15 +263,25 @@ def test_unwritable_outputs(tmp_path):
 # Going on
 
 
-def test_a_resumed_file_says_so(tasked, monkeypatch):
+def test_a_resumed_file_says_so_once_it_changes(tasked, dataset, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["another", "command"])
+    before = tasked.read_bytes()
+    with pytest.raises(ValueError, match="seed"):
+        store.ResultsFile(tasked, {"seed": 4}, resume=True)
     store.ResultsFile(tasked, {"seed": 3}, resume=True).close()
+    assert tasked.read_bytes() == before
+    with store.ResultsFile(tasked, {"seed": 3}, resume=True) as file:
+        file.create({"theory": dataset})
+        file.create({"comparison": dataset})
     (note,) = json.loads(store.attributes_of(tasked)["resumed"])
     assert note["command_line"] == "another command"
     assert "numpy" not in note
-    store.ResultsFile(tasked, resume=True).close()
+    with store.ResultsFile(tasked, resume=True) as file:
+        table = file.table("simulation", None, PLACES)
+        assert not table.completed.all()
+        table.write(ALL[-1], task(ALL[-1]))
     assert len(json.loads(store.attributes_of(tasked)["resumed"])) == 2
-    check_tasks(store.read(tasked, "simulation"), ALL[:-1])
+    check_tasks(store.read(tasked, "simulation"), ALL)
 
 
 def test_without_a_file_to_resume_one_is_begun(tmp_path):
@@ -302,9 +312,9 @@ def test_another_sweep_is_refused_with_the_difference(tasked, attributes, change
 
 
 def test_other_places_are_refused(tasked):
-    with store.ResultsFile(tasked, resume=True) as file:
-        with pytest.raises(ValueError, match="has places = 'load sample', asked for is 'load'"):
-            file.table("simulation", None, ("load",))
+    message = "has places = 'load sample', asked for is 'load'"
+    with store.ResultsFile(tasked, resume=True) as file, pytest.raises(ValueError, match=message):
+        file.table("simulation", None, ("load",))
 
 
 def test_another_version_is_refused(tasked, monkeypatch):
@@ -349,10 +359,9 @@ def test_a_second_writer_is_refused_until_the_first_is_dead(tasked):
                 store.ResultsFile(tasked, **options)
         check_tasks(store.read(tasked, "simulation"), ALL[:-1])
         other.kill()
-    with store.ResultsFile(tasked, resume=True):
-        # Nor may this process write it twice.
-        with pytest.raises(BlockingIOError, match="one writer"):
-            store.ResultsFile(tasked, resume=True)
+    # Nor may this process write it twice.
+    with store.ResultsFile(tasked, resume=True), pytest.raises(BlockingIOError, match="one writer"):
+        store.ResultsFile(tasked, resume=True)
     store.ResultsFile(tasked, resume=True).close()
 
 
@@ -440,7 +449,7 @@ def test_foreign_files_are_refused_by_every_reader(tmp_path, tasked, reader):
         assert "\n" not in str(error.value)
         assert str(foreign) in str(error.value)
         assert foreign.read_bytes() == content
-    with pytest.raises((ValueError, IsADirectoryError), match="is not a file|is a directory"):
+    with pytest.raises((ValueError, IsADirectoryError), match=r"is not a file|is a directory"):
         READERS[reader](tmp_path)
     if reader != "resume":
         with pytest.raises(FileNotFoundError, match="does not exist; allowed: a results file"):
@@ -485,7 +494,7 @@ def test_any_flipped_bit_outside_of_tables_is_seen_by_every_reader(pristine, dat
     flip(path, bit)
     try:
         # All others ask this one first, as the foreign files show.
-        with pytest.raises(ValueError, match="damaged|is no results file|is not an HDF5 file"):
+        with pytest.raises(ValueError, match=r"damaged|is no results file|is not an HDF5 file"):
             store.attributes_of(path)
     finally:
         flip(path, bit)

@@ -170,6 +170,8 @@ def test_points_are_those_of_the_product_bit_for_bit(tmp_path):
         assert listed["K"][i] == one["K"]
         assert (listed["load"][i], listed["T"][i]) == (load, T)
     xr.testing.assert_identical(store.read(tmp_path / "results.h5", "simulation").drop_vars("checksum"), listed)
+    with xr.open_datatree(tmp_path / "results.h5") as tree:
+        assert set(tree["simulation"].coords) >= {"load", "T"}
 
 
 def test_points_with_temperatures_as_an_axis():
@@ -305,8 +307,8 @@ def test_what_does_not_fit_is_refused_with_the_numbers(tmp_path, monkeypatch):
         sweep(MODEL, **GRID, **RUN, out=tmp_path / "results.h5")
     assert os.listdir(tmp_path) == []
     monkeypatch.undo()
-    monkeypatch.setattr(validation, "available_memory", lambda: 3000.0)
-    with pytest.raises(MemoryError, match=r"2 task\(s\) at once, 512 bytes each, and results of .* KiB needs about"):
+    monkeypatch.setattr(validation, "available_memory", lambda: 7000.0)
+    with pytest.raises(MemoryError, match=r"2 task\(s\) at once, 3.16 KiB each, and results of .* KiB needs about"):
         sweep(MODEL, **GRID, **RUN, out=tmp_path / "results.h5", workers=2)
     assert os.listdir(tmp_path) == []
 

@@ -59,7 +59,7 @@ def test_an_executor_and_an_interruption_change_nothing(tmp_path):
             raise ArithmeticError("enough")
         return measure(point)
 
-    with pytest.raises(TaskError, match="task a = 2, b = 0.5, word = y failed: ArithmeticError: enough"):
+    with pytest.raises(TaskError, match=r"task a = 2, b = 0.5, word = y failed: ArithmeticError: enough"):
         tabulate(stop, AXES, out=tmp_path / "results.h5", parameters={"c": 1})
     assert int((store.read(tmp_path / "results.h5", "simulation")["completed"] == 1).sum()) == 5
     with ThreadPoolExecutor(2) as executor:
