@@ -51,7 +51,7 @@ def simulation(path: Path, executor: Executor | None, tasks: int, *, N: int, swe
 def seconds(run: Callable[[Path, Executor | None, int], None], executor: Executor | None, tasks: int) -> float:
     """Return the time of a run of some tasks into a new file, after one of a few tasks."""
     with tempfile.TemporaryDirectory() as folder:
-        run(Path(folder) / "first.h5", executor, 8)
+        run(Path(folder) / "first.h5", executor, 4)
         start = time.perf_counter()
         run(Path(folder) / "results.h5", executor, tasks)
         return time.perf_counter() - start
@@ -73,12 +73,12 @@ def throughput() -> None:
 
 def efficiency() -> None:
     """Time simulations of about a second: two workers against one."""
-    print("24 simulations of about 1 s, N = 1000; two workers at least 1.85 x one")
-    long = partial(simulation, N=1000, sweeps=350)
+    print("12 simulations of about 1 s, N = 1000; two workers at least 1.85 x one")
+    long = partial(simulation, N=1000, sweeps=10_000)
     times = {}
     for workers in (1, 2):
         with executors.local(workers) as pool:
-            times[workers] = seconds(long, pool, 24)
+            times[workers] = seconds(long, pool, 12)
     ratio = times[1] / times[2]
     # Amdahl: ratio = 1 / (s + (1 - s) / 2).
     serial = 2 / ratio - 1

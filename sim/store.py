@@ -57,7 +57,7 @@ class ResultsFile:
     attributes : mapping
         Root attributes beyond those of `provenance`: what determines the results.
     overwrite : bool
-        Whether an existing file is replaced, once the new one can be written.
+        Whether an existing file is replaced, once there is something to write.
     resume : bool
         Whether an existing file is gone on with; without one, a new one is begun.
 
@@ -81,6 +81,7 @@ class ResultsFile:
     ) -> None:
         self.path = check_output(path, overwrite=overwrite, resume=resume)
         self._tables: dict[str, Table] = {}
+        self._unbegun: dict[str, Any] = {}
         self._resumed: str | None = None
         self._lock = filelock.FileLock(self.path.with_name(self.path.name + ".lock"), timeout=0)
         try:
@@ -102,9 +103,8 @@ class ResultsFile:
         check_output(self.path, overwrite=overwrite, resume=resume)
         known = provenance()
         if not (resume and self.path.exists()):
-            with _replacing(self.path, copy=False) as file:
-                for name, value in (known | attributes).items():
-                    file.attrs[name] = value
+            # With the first group: until then, nothing is lost of a file that is to be replaced.
+            self._unbegun = known | attributes
             return
         found = attributes_of(self.path)
         check_same(str(self.path), {name: found.get(name) for name in attributes}, attributes)
@@ -124,6 +124,8 @@ class ResultsFile:
         self.close(finished=kind is None)
 
     def __contains__(self, group: str) -> bool:
+        if self._unbegun:
+            return False
         with h5py.File(self.path, "r") as file:
             return group in file
 
@@ -207,7 +209,7 @@ class ResultsFile:
         try:
             for table in self._tables.values():
                 table.close()
-            if finished and "finished" not in attributes_of(self.path):
+            if finished and (self._unbegun or "finished" not in attributes_of(self.path)):
                 with self._changing() as file:
                     file.attrs["finished"] = _now()
         finally:
@@ -223,11 +225,13 @@ class ResultsFile:
         """Give a copy of the file to write on; the first change of a resumed file says that it was gone on with."""
         opened = [table for table in self._tables.values() if table.close()]
         try:
-            with _replacing(self.path, added=added) as file:
+            with _replacing(self.path, copy=not self._unbegun, added=added) as file:
+                for name, value in self._unbegun.items():
+                    file.attrs[name] = value
                 if self._resumed is not None:
                     file.attrs["resumed"] = self._resumed
                 yield file
-            self._resumed = None
+            self._unbegun, self._resumed = {}, None
         finally:
             for table in opened:
                 table.open()
@@ -240,6 +244,9 @@ class Table:
         self._path, self._group, self._places = path, group, places
         self.open()
         self.data = read(path, group)
+        self._layout = task_layout(self.data, places)
+        # The arrays of the dataset themselves: looking them up in it takes longer than to write them.
+        self._arrays = {name: self.data[name].values for name in (*self._layout, *_FLAGS)}
         self._drop_damaged()
 
     def open(self) -> None:
@@ -262,7 +269,7 @@ class Table:
     @property
     def completed(self) -> NDArray[np.bool_]:
         """Whether each task is stored, along the places."""
-        return self.data["completed"].values == 1
+        return self._arrays["completed"] == 1
 
     def write(self, place: tuple[int, ...], values: Mapping[str, Any]) -> None:
         """Store what a task measured, {name: array along the dimensions of the variable that are no places}.
@@ -274,18 +281,18 @@ class Table:
         OSError
             If the disk is full or the file is gone. What was stored before stays readable.
         """
-        check_values(self.data, self._places, values)
+        check_values(self._layout, values)
         crc = 0
         for name in sorted(values):
             slots = self._variables[name]
             part = np.asarray(values[name], dtype=slots.dtype, order="C")
             crc = zlib.crc32(part, crc)
             slots.write(self._raw, place, part)
-            self.data[name].values[slots.index(place)] = part
+            self._arrays[name][slots.index(place)] = part
         # The flag is last: where it is set, all the rest is in place.
         for name, value in (("checksum", crc), ("completed", 1)):
             self._variables[name].write(self._raw, place, np.asarray(value, self._variables[name].dtype))
-            self.data[name].values[place] = value
+            self._arrays[name][place] = value
         if time.monotonic() - self._synced > _SYNC:
             self.sync()
 
@@ -299,7 +306,7 @@ class Table:
     def _drop_damaged(self) -> None:
         """Take back the flag of every task whose checksum is wrong: it did not reach the disk whole, and runs again."""
         for place in damaged(self.data, self._places):
-            self.data["completed"].values[place] = 0
+            self._arrays["completed"][place] = 0
             self._variables["completed"].write(self._raw, place, np.zeros((), np.int8))
 
 
@@ -335,18 +342,25 @@ class _Slots:
             _write_all(file, memoryview(piece))
 
 
-def check_values(data: xr.Dataset, places: tuple[str, ...], values: Mapping[str, Any]) -> None:
+def task_layout(data: xr.Dataset, places: tuple[str, ...]) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Return shape and dtype of what one task of a table measures, {name: (shape, dtype)}."""
+    return {
+        name: (tuple(size for dim, size in variable.sizes.items() if dim not in places), variable.dtype)
+        for name, variable in _tasks_variables(data, places).items()
+        if name not in _FLAGS
+    }
+
+
+def check_values(layout: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]], values: Mapping[str, Any]) -> None:
     """Raise ValueError unless the values are those of one task of a table: its variables, their shapes and kinds."""
-    variables = {name: variable for name, variable in _tasks_variables(data, places).items() if name not in _FLAGS}
-    if variables.keys() != values.keys():
-        raise ValueError(f"a task measured {sorted(values)}; allowed: what the others measured, {sorted(variables)}")
-    for name, variable in variables.items():
+    if layout.keys() != values.keys():
+        raise ValueError(f"a task measured {sorted(values)}; allowed: what the others measured, {sorted(layout)}")
+    for name, (shape, dtype) in layout.items():
         value = np.asarray(values[name])
-        shape = tuple(size for dim, size in zip(variable.dims, variable.shape, strict=True) if dim not in places)
-        if value.shape != shape or not np.can_cast(value.dtype, variable.dtype, "same_kind"):
+        if value.shape != shape or not np.can_cast(value.dtype, dtype, "same_kind"):
             raise ValueError(
                 f"a task measured {name} of shape {value.shape} and dtype {value.dtype}; "
-                f"allowed: what the others measured, shape {shape} and dtype {variable.dtype}"
+                f"allowed: what the others measured, shape {shape} and dtype {dtype}"
             )
 
 
@@ -500,6 +514,8 @@ def to_json(parameters: Mapping[str, Any], *, kept: float = math.inf) -> str:
             return {"shape": value.shape, "dtype": str(value.dtype), "sha256": digest}
         if isinstance(value, np.ndarray | np.generic):
             return value.tolist()
+        if isinstance(value, range):
+            return list(value)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
             return {"class": type(value).__name__} | fields

@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hebbian import validation
-from sim.store import ResultsFile, Table, check_group, check_same, check_values, to_json
+from sim.store import ResultsFile, Table, check_group, check_same, check_values, task_layout, to_json
 from sim.tasks import Interrupted, Task, execute
 
 Out = str | os.PathLike[str] | ResultsFile
@@ -27,7 +27,8 @@ class Memory:
         words = {"long_name": "whether the task has been stored", "units": "1"}
         self.data = template.assign(completed=(places, np.zeros(shape, np.int8), words))
         self.data.attrs["places"] = " ".join(places)
-        self._dims = {name: variable.dims for name, variable in self.data.data_vars.items()}
+        self._layout = task_layout(self.data, places)
+        self._arrays = {name: (self.data[name].values, self.data[name].dims) for name in self._layout}
         self._places = places
 
     @property
@@ -37,11 +38,11 @@ class Memory:
 
     def write(self, place: tuple[int, ...], values: Mapping[str, Any]) -> None:
         """Store what a task measured; as `sim.store.Table.write`."""
-        check_values(self.data.drop_vars("completed"), self._places, values)
+        check_values(self._layout, values)
         at = dict(zip(self._places, place, strict=True))
         for name, value in values.items():
-            index = tuple(at.get(str(dim), slice(None)) for dim in self._dims[name])
-            self.data[name].values[index] = value
+            array, dims = self._arrays[name]
+            array[tuple(at.get(str(dim), slice(None)) for dim in dims)] = value
         self.data["completed"].values[place] = 1
 
 
@@ -92,6 +93,7 @@ def fill(
     finally:
         if isinstance(table, Table):
             table.sync()
+            table.close()
     return table.data.drop_vars("checksum", errors="ignore")
 
 

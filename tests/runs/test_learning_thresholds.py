@@ -142,6 +142,7 @@ def good_examples_with_a_teacher(monkeypatch):
     monkeypatch.setattr(learning_thresholds, "FINE", 5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("good_examples_with_a_teacher")
 def test_a_run_in_parts_that_was_stopped_ends_as_one_and_is_drawn(tmp_path, monkeypatch):
     script = learning_thresholds.SCRIPT
