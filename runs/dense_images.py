@@ -189,8 +189,7 @@ def compare(simulation: xr.Dataset, theory: xr.Dataset | None) -> xr.Dataset:
     mean, error = (values.sel(stage="final", drop=True) for values in comparison.sample_statistics(averaged, "m"))
     m, count = averaged["m"].sel(stage="final", drop=True), averaged.sizes["sample"]
     find = partial(xr.apply_ufunc, threshold, input_core_dims=[[axis], [axis]], vectorize=True)
-    # A single sample has no error.
-    without = find((m.sum("sample") - m) / (count - 1 if count > 1 else np.nan), m[axis])
+    without = find((m.sum("sample") - m) / (count - 1), m[axis])
     variables = {
         "final_mean": (mean, "magnetisation at the end, mean over samples"),
         "final_error": (error, "standard error of final_mean"),

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import h5py
 import numpy as np
 import typer
 import xarray as xr
@@ -309,9 +308,7 @@ def check(path: Path) -> tuple[int, list[str]]:
         problems += [f"/{name}, attribute {key}: {text}" for key, text in _unparsed(data.attrs)]
         if is_table(data):
             done, total = done + int((data["completed"] == 1).sum()), total + data["completed"].size
-            problems += [
-                f"/{name}, {problem}" for problem in (*_task_problems(data), *_truth_problems(path, name, data))
-            ]
+            problems += [f"/{name}, {problem}" for problem in _task_problems(data)]
     problems += _axis_problems(groups)
     if problems:
         return 1, [f"{path}: {problem}" for problem in problems]
@@ -334,14 +331,6 @@ def _task_problems(data: xr.Dataset) -> Iterator[str]:
             named = "; ".join(task_in_words(data, place) for place in wrong[:_NAMED])
             more = f"; and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
             yield f"{len(wrong)} task(s) {words}, to run again with --resume: {named}{more}"
-
-
-def _truth_problems(path: Path, group: str, data: xr.Dataset) -> Iterator[str]:
-    """Yield the variables of truth values in a table that hold others: every reader takes those for true."""
-    with h5py.File(path, "r") as file:
-        for name, variable in data.data_vars.items():
-            if variable.dtype == bool and np.any(file[group][name][...].view(np.uint8) > 1):
-                yield f"{name} holds values that are neither 0 nor 1"
 
 
 def _half(data: xr.Dataset) -> list[tuple[int, ...]]:

@@ -129,6 +129,11 @@ class ResultsFile:
         with h5py.File(self.path, "r") as file:
             return group in file
 
+    @property
+    def size(self) -> int:
+        """Bytes on the disk."""
+        return 0 if self._unbegun else self.path.stat().st_size
+
     def create(self, groups: Mapping[str, xr.Dataset]) -> None:
         """Add groups, given as {name: dataset}, all or none.
 
@@ -170,7 +175,7 @@ class ResultsFile:
         ------
         ValueError
             If the group is there with other attributes, coordinates or variables, with the difference; or if there are
-            variables without a fixed size in bytes.
+            variables that are no numbers.
         """
         check_group(group)
         if template is None:
@@ -181,7 +186,8 @@ class ResultsFile:
             )
         elif group not in self:
             for name, variable in template.data_vars.items():
-                if variable.dtype.kind not in "biuf":
+                # A truth value would come back as one, whatever the byte on the disk.
+                if variable.dtype.kind not in "iuf":
                     raise ValueError(f"{name} of /{group} has dtype {variable.dtype}; allowed: numbers")
             laid_out = template.copy()
             shape = [template.sizes[name] for name in places]
@@ -367,15 +373,23 @@ def check_values(layout: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]], va
 def damaged(data: xr.Dataset, places: tuple[str, ...]) -> list[tuple[int, ...]]:
     """Return the places of the completed tasks of a table whose values do not have the stored checksum."""
     names = sorted(name for name in _tasks_variables(data, places) if name not in _FLAGS)
-    ordered = {name: np.ascontiguousarray(data[name].transpose(*places, ...).values) for name in names}
-    wrong = []
-    for place in map(tuple, np.argwhere(data["completed"].transpose(*places).values).tolist()):
-        crc = 0
-        for values in ordered.values():
-            crc = zlib.crc32(values[place].tobytes(), crc)
-        if crc != data["checksum"].values[place]:
-            wrong.append(place)
-    return wrong
+    completed = data["completed"].transpose(*places).values
+    stored = data["checksum"].transpose(*places).values.ravel()
+    of_tasks = [
+        np.ascontiguousarray(data[name].transpose(*places, ...).values).reshape(completed.size, -1)
+        for name in names
+        if data[name].size
+    ]
+    chosen = np.flatnonzero(completed)
+    # Some tasks at a time: their bytes are copied, a row a task.
+    step = max(1, _BLOCK // max(1, sum(values.itemsize * values.shape[1] for values in of_tasks)))
+    wrong: list[int] = []
+    for i in range(0, len(chosen), step):
+        part = chosen[i : i + step]
+        rows = np.concatenate([values[part].view(np.uint8) for values in of_tasks], axis=1)
+        found = np.fromiter(map(zlib.crc32, rows), np.uint32, len(part))
+        wrong.extend(part[found != stored[part]].tolist())
+    return [tuple(map(int, np.unravel_index(i, completed.shape))) for i in wrong]
 
 
 def read(path: str | os.PathLike[str], group: str) -> xr.Dataset:
@@ -669,6 +683,10 @@ def _write(group: Any, dataset: xr.Dataset) -> None:
             created.attrs[key] = value
     for key, value in dataset.attrs.items():
         group.attrs[key] = value
+    further = [str(name) for name in dataset.coords if name not in dataset.dims]
+    if further:
+        # By the convention of netCDF: what readers take for coordinates although no dimension has their name.
+        group.attrs["coordinates"] = " ".join(further)
     # Coordinates along the dimension of another, as netCDF's conventions have it.
     beside = " ".join(str(name) for name in dataset.coords if name not in dataset.dims)
     if beside:

@@ -235,7 +235,7 @@ def sweep(
     if adaptive is not None:
         allowed = [str(name) for name, values in template.data_vars.items() if "sample" in values.dims]
         validation.choice("variable of adaptive", adaptive.variable, allowed)
-    beside = out.path.stat().st_size if isinstance(out, ResultsFile) and group not in out else 0
+    beside = out.size if isinstance(out, ResultsFile) and group not in out else 0
     cost.Cost(1, needed, template.nbytes, 0.0, here).check(None if path is None else Path(path), beside)
     kept = {"samples": samples, "seed": seed, "options": options, "archetypes": images, "adaptive": adaptive}
     template.attrs = {"parameters": to_json({"model": model} | kept, kept=_LARGEST_KEPT), "engine": ENGINE}

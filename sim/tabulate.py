@@ -244,15 +244,17 @@ def _listed(function: Callable[[Any], xr.Dataset], argument: Any) -> list[dict[s
 
 
 def _values(measured: xr.Dataset) -> dict[str, Any]:
-    return {str(name): variable.values for name, variable in measured.data_vars.items()}
+    """Return what was measured as a table keeps it: truth values as 0 and 1."""
+    values = {str(name): variable.values for name, variable in measured.data_vars.items()}
+    return {name: value.astype(np.int8) if value.dtype == bool else value for name, value in values.items()}
 
 
 def _template(measured: xr.Dataset, axes: Mapping[str, Sequence[Any]]) -> xr.Dataset:
     """Return a dataset like the measured one along the axes, with nothing in it."""
     lengths = tuple(len(values) for values in axes.values())
     variables = {
-        name: ((*axes, *variable.dims), empty((*lengths, *variable.shape), variable.dtype), variable.attrs)
-        for name, variable in measured.data_vars.items()
+        name: ((*axes, *measured[name].dims), empty((*lengths, *value.shape), value.dtype), measured[name].attrs)
+        for name, value in _values(measured).items()
     }
     return xr.Dataset(variables, {name: list(values) for name, values in axes.items()} | dict(measured.coords))
 

@@ -244,7 +244,7 @@ def test_a_run_in_parts_that_was_stopped_ends_as_one(tmp_path, monkeypatch):
     for room in store.rooms(whole):
         xr.testing.assert_identical(store.read(parts, room), store.read(whole, room))
     lines = store.read(whole, "theory_lines")
-    np.testing.assert_allclose(lines.load[[0, -1]], [0.05 / 4, 1.05 * 0.1])
+    np.testing.assert_allclose(lines["load"][[0, -1]], [0.05 / 4, 1.05 * 0.1])
     np.testing.assert_allclose(lines["T"][[0, -1]], [0, 0.6])
     # Maps are drawn in order whatever that of the grid.
     drawn = panels(whole)

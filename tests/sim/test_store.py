@@ -59,7 +59,7 @@ def template(loads=(0.1, 0.2), samples=3):
             "m": (("load", "T", "sample", "replica"), np.full((*shape, 2), np.nan)),
             "energy": (("load", "sample"), np.full(shape[::2], np.nan, np.float32)),
             "count": (("load", "sample", "T"), np.zeros((len(loads), samples, 2), np.int64)),
-            "won": (("load", "sample"), np.zeros(shape[::2], bool)),
+            "won": (("load", "sample"), np.zeros(shape[::2], np.int8)),
             "q": (("load", "T", "sample", "pair"), np.zeros((*shape, 0))),
             "K": ("load", np.arange(len(loads))),
         },
@@ -75,7 +75,7 @@ def task(place):
         "m": 100 * i + 10 * j + np.array([[1.0, 2.0], [3.0, 4.0]]),
         "energy": np.float32(-i - j / 8),
         "count": np.array([i, j]),
-        "won": np.bool_(i == j),
+        "won": np.int8(i == j),
         "q": np.zeros((2, 0)),
     }
 
@@ -686,3 +686,10 @@ def test_the_first_difference_is_named():
         store.check_same("file", {"b": '{"c": 1}'}, {"b": {"c": 2}})
     with pytest.raises(ValueError, match=r"file has b.d = 4, asked for is None"):
         store.check_same("file", {"b": {"c": 1, "d": 4}}, {"b": {"c": 1}})
+
+
+def test_coordinates_that_are_no_dimensions_come_back_as_coordinates(tmp_path, dataset):
+    further = dataset.assign_coords(rho=("load", np.arange(dataset.sizes["load"]) / 2))
+    with store.ResultsFile(tmp_path / "a.h5") as file:
+        file.create({"theory": further})
+    xr.testing.assert_equal(store.read(tmp_path / "a.h5", "theory")["rho"], further["rho"])

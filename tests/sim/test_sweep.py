@@ -327,3 +327,11 @@ def test_the_cost_is_told_before(caplog):
     sweep(MODEL, **GRID, **RUN)
     assert "6 tasks, up to " in caplog.text
     assert "on 1 worker(s) like this core" in caplog.text
+
+
+def test_a_list_of_points_is_gone_on_with(tmp_path):
+    points = {"load": [0.1, 0.2, 0.1], "T": [0.3, 0.4, 0.8]}
+    first = sweep(MODEL, points=points, **RUN, out=tmp_path / "a.h5")
+    xr.testing.assert_identical(sweep(MODEL, points=points, **RUN, out=tmp_path / "a.h5", resume=True), first)
+    with pytest.raises(ValueError, match=r"has T = \[0.3, 0.4, 0.8\], asked for is \[0.3, 0.4, 0.9\]"):
+        sweep(MODEL, points=points | {"T": [0.3, 0.4, 0.9]}, **RUN, out=tmp_path / "a.h5", resume=True)
