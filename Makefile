@@ -29,7 +29,7 @@ demo: $(STAMP)
 	$(BIN)/python -m runs.dense_phase_diagram --preset quick --out results/dense_phase_diagram.h5 --overwrite
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

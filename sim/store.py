@@ -406,6 +406,8 @@ def read(path: str | os.PathLike[str], group: str) -> xr.Dataset:
             # First of all: while a file is being written, what is completed then is in place.
             if "completed" in dataset:
                 dataset["completed"].load()
+            # Of the layout, not of the results.
+            dataset.attrs.pop("tasked", None)
             return dataset.load()
     except OSError as error:
         raise ValueError(f"{path} has no readable group /{group}: {error}") from error
@@ -640,8 +642,7 @@ def _table_extents(file: h5py.File) -> Iterator[list[int]]:
 
 def _tasked(group: h5py.Group) -> list[str]:
     """Return the names of the variables of a table that tasks fill."""
-    places = set(str(group.attrs["places"]).split())
-    return [name for name, node in group.items() if places <= set(_dimensions(node))]
+    return str(group.attrs["tasked"]).split()
 
 
 def _tasks_variables(data: xr.Dataset, places: Iterable[str]) -> dict[str, xr.DataArray]:
@@ -683,14 +684,13 @@ def _write(group: Any, dataset: xr.Dataset) -> None:
             created.attrs[key] = value
     for key, value in dataset.attrs.items():
         group.attrs[key] = value
+    if "places" in dataset.attrs:
+        # HDF5 takes its time to say which dimensions a variable has.
+        group.attrs["tasked"] = " ".join(sorted(_tasks_variables(dataset, dataset.attrs["places"].split())))
     further = [str(name) for name in dataset.coords if name not in dataset.dims]
     if further:
         # By the convention of netCDF: what readers take for coordinates although no dimension has their name.
         group.attrs["coordinates"] = " ".join(further)
-    # Coordinates along the dimension of another, as netCDF's conventions have it.
-    beside = " ".join(str(name) for name in dataset.coords if name not in dataset.dims)
-    if beside:
-        group.attrs["coordinates"] = beside
 
 
 def _write_all(file: Any, data: memoryview) -> None:

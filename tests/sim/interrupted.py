@@ -121,8 +121,17 @@ def threads(_):
     import scipy.linalg  # noqa: F401  its BLAS is a library of its own
     import threadpoolctl
 
+    # Of a library that is loaded later.
+    later = int(os.environ["OMP_NUM_THREADS"])
     pools = [pool["num_threads"] for pool in threadpoolctl.threadpool_info()]
-    return xr.Dataset({"numba": numba.get_num_threads(), "others": max(pools), "pools": len(pools)})
+    return xr.Dataset(
+        {
+            "numba": numba.get_num_threads(),
+            "others": max(pools),
+            "pools": len(pools),
+            "later": later,
+        }
+    )
 
 
 def grab(point):

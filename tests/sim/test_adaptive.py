@@ -37,7 +37,7 @@ def allocate(plan, data, counts, outer=("x",)):
         counts = after
 
 
-@pytest.mark.parametrize("deviations", [[1.0, 2.0, 4.0], [0.1, 1.0, 1.0], [3.0, 0.5, 1.0]])
+@pytest.mark.parametrize("deviations", [[1.0, 2.0, 4.0], [0.1, 1.0, 1.0], [3.0, 0.5, 1.0], [1.0, 3.7, 0.0]])
 def test_neymans_rule_is_the_best_of_all(deviations, monkeypatch):
     budget, least = 13, 2
     data = results(spread(deviations))

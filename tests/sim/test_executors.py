@@ -128,6 +128,7 @@ def test_workers_have_one_thread_each(monkeypatch):
         counted = tabulate(interrupted.threads, {"i": [0]}, executor=pool)
     assert counted["numba"] == 1
     assert counted["others"] == 1
+    assert counted["later"] == 1
     assert counted["pools"] >= 2
 
 

@@ -654,6 +654,18 @@ def test_a_file_that_vanishes_is_told(tmp_path, loss, monkeypatch):
     assert done == [0, 1, 2]
 
 
+def test_a_file_that_is_replaced_at_the_very_end_is_told(tmp_path):
+    path = tmp_path / "results.h5"
+
+    def measure(point):
+        if point["i"] == 1:
+            os.replace(shutil.copy(path, tmp_path / "copy.h5"), path)
+        return wide(point)
+
+    with pytest.raises(FileNotFoundError, match="was moved, replaced or deleted while it was being written"):
+        tabulate(measure, {"i": [0, 1]}, out=path)
+
+
 def test_what_was_written_is_forced_to_the_disk_now_and_then(tmp_path, monkeypatch):
     synced, clock = [], [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
