@@ -49,7 +49,16 @@ class Task:
 
 
 class TaskError(RuntimeError):
-    """A task failed, or took its workers with it; what was finished before is stored."""
+    """A task failed, or took its workers with it; what was finished before is stored.
+
+    Parameters
+    ----------
+    message : str
+        Which task, and why.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
 
 
 class Interrupted(KeyboardInterrupt):
