@@ -43,7 +43,8 @@ def compute(run: Run) -> None:
     load, T = run.preset["load"], run.preset["T"]
     theory = run.keep("theory", lambda: replica_symmetric.solve(model, load=load, T=T))
     run.keep("theory_cuts", lambda: cuts(model, load, T))
-    fine = np.linspace(load.min() / 4, 1.05 * load.max(), FINE), np.linspace(0, T.max(), FINE)
+    # From zero: a single temperature, or T = 0 alone, has lines as well.
+    fine = np.linspace(load.min() / 4, 1.05 * load.max(), FINE), np.linspace(0, T.max() or 0.1, FINE)
     run.keep("theory_lines", lambda: transition_lines(model, *fine))
     simulation = run.sweep(model, "simulation", load=load, T=T)
     # A metastable state of a finite network decays, and beyond the critical load the dynamics does not equilibrate.
@@ -54,9 +55,17 @@ def compute(run: Run) -> None:
 def cuts(model: DenseHebbian, load: np.ndarray, T: np.ndarray) -> xr.Dataset:
     """Return the prediction along T at a few of the loads, and where each of them changes from stable to metastable."""
     chosen = load[np.unique(np.linspace(0, len(load) - 1, CUTS).astype(int))]
-    predicted = replica_symmetric.solve(model, load=chosen, T=np.linspace(T.min(), T.max(), FINE))
+    predicted = replica_symmetric.solve(model, load=chosen, T=around(FINE, T))
     predicted["T_c"] = replica_symmetric.critical_temperature(model, load=chosen)
     return predicted
+
+
+def around(count: int, values: np.ndarray, most: float = np.inf) -> np.ndarray:
+    """Return the axis of a curve over the range of some values; a single one gets some room on both sides."""
+    first, last = values.min(), values.max()
+    if first == last:
+        first, last = 0.75 * first, min(1.25 * last or 0.1, most)
+    return np.linspace(first, last, count)
 
 
 def transition_lines(model: DenseHebbian, load: np.ndarray, T: np.ndarray) -> xr.Dataset:
@@ -91,11 +100,8 @@ def draw(out: Path) -> Figure:
 
 def draw_map(axes: plt.Axes, compared: xr.Dataset, lines: xr.Dataset) -> None:
     """Draw the measured magnetisation over (load, T) and the predicted transition lines."""
-    image = axes.pcolormesh(
-        compared["load"], compared["T"], compared["m_mean"].transpose("T", "load"), cmap=figures.COLOUR_MAP
-    )
-    image.set_clim(0, 1)
-    plt.colorbar(image, ax=axes, label="Mattis magnetisation $m$, measured")
+    words = "Mattis magnetisation $m$, measured"
+    figures.heat_map(axes, compared["m_mean"], "load", "T", limits=(0, 1), bar=words)
     limits = axes.get_xlim(), axes.get_ylim()
     outline = [patheffects.withStroke(linewidth=3.2, foreground="black")]
     for name, (style, label) in LINES.items():

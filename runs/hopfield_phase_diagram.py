@@ -19,6 +19,7 @@ from scipy.integrate import cumulative_simpson
 
 from hebbian import DenseHebbian, validation
 from runs import command_line, comparison, dense_phase_diagram, figures
+from runs.dense_phase_diagram import around
 from runs.script import Run, Script
 from sim import store
 from theory import replica_symmetric
@@ -73,14 +74,6 @@ def compute(run: Run) -> None:
     glass(run)
 
 
-def around(values: NDArray[np.float64], most: float = np.inf) -> NDArray[np.float64]:
-    """Return the axis of a curve over the range of some values; a single one gets some room on both sides."""
-    first, last = values.min(), values.max()
-    if first == last:
-        first, last = 0.75 * first, min(1.25 * last or 0.1, most)
-    return np.linspace(first, last, FINE)
-
-
 def phases(run: Run) -> None:
     """Add the groups of the (alpha, T) diagram of stored patterns."""
     load, T = run.preset["load"], run.preset["T"]
@@ -99,15 +92,15 @@ def phases(run: Run) -> None:
 def cuts(load: NDArray[np.float64], T: NDArray[np.float64]) -> xr.Dataset:
     """Return the prediction along T at a few of the loads, and where each of them changes from stable to metastable."""
     chosen = load[np.unique(np.linspace(0, len(load) - 1, CUTS).astype(int))]
-    predicted = replica_symmetric.solve(MODEL, load=chosen, T=around(T))
+    predicted = replica_symmetric.solve(MODEL, load=chosen, T=around(FINE, T))
     predicted["T_c"] = replica_symmetric.critical_temperature(MODEL, load=chosen)
     return predicted
 
 
 def transition_lines(load: NDArray[np.float64], T: NDArray[np.float64]) -> xr.Dataset:
     """Return the transition lines over the range of some loads and temperatures."""
-    fine = np.linspace(load.min() / 4, 1.05 * around(load)[-1], FINE)
-    lines = dense_phase_diagram.transition_lines(MODEL, fine, np.linspace(0, around(T)[-1], FINE))
+    fine = np.linspace(load.min() / 4, 1.05 * around(FINE, load)[-1], FINE)
+    lines = dense_phase_diagram.transition_lines(MODEL, fine, np.linspace(0, around(FINE, T)[-1], FINE))
     lines["T_3"] = replica_symmetric.mixture_temperatures(MODEL, components=3, load=fine)["stability"]
     return lines
 
@@ -149,7 +142,7 @@ def learn_at_fixed_examples(run: Run, training: str) -> None:
         return compared.assign_coords(rho=("quality", rho))
 
     def line() -> xr.Dataset:
-        fine = np.linspace(rho.min() / 4, 1.1 * around(rho)[-1], FINE)
+        fine = np.linspace(rho.min() / 4, 1.1 * around(FINE, rho)[-1], FINE)
         critical = replica_symmetric.critical_load(model, COLD, quality=quality(fine)).squeeze("T", drop=True)
         return xr.Dataset({"alpha_c": critical}).assign_coords(rho=("quality", fine))
 
@@ -165,7 +158,7 @@ def learn_at_fixed_load(run: Run, training: str) -> None:
     axes = {"quality": r, "examples": run.preset["examples"], "load": LOADED, "T": COLD}
 
     def line() -> xr.Dataset:
-        needed = replica_symmetric.learning_threshold(model, load=LOADED, T=COLD, quality=around(r, most=1.0))
+        needed = replica_symmetric.learning_threshold(model, load=LOADED, T=COLD, quality=around(FINE, r, most=1.0))
         return xr.Dataset({"M_c": needed.isel(T=0, load=0, drop=True)})
 
     theory = run.keep(f"theory/{name}", lambda: replica_symmetric.solve(model, **axes))

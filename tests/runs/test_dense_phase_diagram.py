@@ -48,3 +48,10 @@ def test_a_budget_adds_samples_and_the_comparison_counts_them(tmp_path):
     assert completed.sum() == 16
     assert completed.min() >= 3
     assert np.isfinite(store.read(out, "comparison").m_mean).all()
+
+
+@pytest.mark.parametrize("grid", [["load=0.05"], ["T=0.3"], ["load=0.3,0.03", "T=0.4,0.2"]])
+def test_any_grid_is_computed_and_drawn(grid, tmp_path):
+    preset = TINY | {"samples": 2, "sweeps": 4}
+    out = running.compute(dense_phase_diagram.SCRIPT, preset, tmp_path / "a.h5", grid=grid)
+    assert all(path.exists() for path in figures.save(dense_phase_diagram.draw(out), out))
