@@ -130,11 +130,6 @@ def test_figure_is_written_as_png_and_pdf(out):
     assert all(path.stat().st_size > 10_000 for path in paths)
 
 
-def assert_same(first, second):
-    with xr.open_datatree(first) as one, xr.open_datatree(second) as other:
-        xr.testing.assert_equal(one, other)
-
-
 def counted(patch, *, fail_at=None):
     """Count the calls of the task functions, and let that of the minima fail at one; return the names as they come."""
     calls = []
@@ -172,7 +167,7 @@ def test_stopped_and_divided_runs_end_like_undivided_ones(small, tmp_path, monke
             running.compute(loss_and_cost.SCRIPT, SMALL, out, shard=shard, resume=True)
         assert (calls.count("minima"), calls.count("plain_sums")) == (minima, plain_sums)
         assert calls.count("trajectories") == (shard == "1/2")
-    assert_same(small, out)
+    running.assert_same(small, out)
 
 
 def check_report_and_figure(out):

@@ -127,11 +127,6 @@ def test_figure_has_two_panels_a_network(out):
     assert all(path.stat().st_size > 10_000 for path in paths)
 
 
-def assert_same(first, second):
-    with xr.open_datatree(first) as one, xr.open_datatree(second) as other:
-        xr.testing.assert_equal(one, other)
-
-
 def computed(preset, path, **options):
     """Run the script with lines of few points."""
     with pytest.MonkeyPatch.context() as patch:
@@ -166,7 +161,7 @@ def test_stopped_and_divided_runs_end_like_undivided_ones(small, tmp_path, monke
     # From here on nothing is left to predict.
     monkeypatch.setattr(hierarchy, "overlaps_given", dying)
     computed(SMALL, out, resume=True)
-    assert_same(small, out)
+    running.assert_same(small, out)
 
 
 def test_axes_in_any_order_are_reported_and_drawn(small):

@@ -164,11 +164,6 @@ def test_what_is_known_about_the_images_is_in_the_file(out):
     assert abs(known.rms_overlap_of_images - 0.23) < 0.01
 
 
-def assert_same(first, second):
-    with xr.open_datatree(first) as one, xr.open_datatree(second) as other:
-        xr.testing.assert_equal(one, other)
-
-
 def counted(patch, *, fail_at=None):
     """Count the calls of some functions, and let that of the predictions fail at one; return the names as they come."""
     calls = []
@@ -206,7 +201,7 @@ def test_stopped_and_divided_runs_end_like_undivided_ones(small, tmp_path, monke
         names = ("retrieve", "predict_given", "pictures")
         assert tuple(map(calls.count, names)) == (measured, predicted, shown)
         assert ("comparison/fraction" in store.rooms(out)) == (shard == "0/1")
-    assert_same(small, out)
+    running.assert_same(small, out)
 
 
 def test_thresholds_do_not_depend_on_the_order_of_the_examples(out):

@@ -158,11 +158,6 @@ def test_the_report_says_how_many_phases_are_the_predicted_ones(out):
     assert lines[-1] == "temperature: 100 % of points in the predicted phase"
 
 
-def assert_same(first, second):
-    with xr.open_datatree(first) as one, xr.open_datatree(second) as other:
-        xr.testing.assert_equal(one, other)
-
-
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     return computed(tmp_path_factory.mktemp("small") / "phase_diagram.h5", SMALL)
@@ -189,7 +184,7 @@ def test_stopped_and_divided_runs_end_like_undivided_ones(small, tmp_path, monke
     # From here on nothing is left to predict.
     monkeypatch.setattr(hierarchy, "overlaps_given", dying)
     computed(out, SMALL, resume=True)
-    assert_same(small, out)
+    running.assert_same(small, out)
 
 
 def check_report_and_figure(out, preset):
