@@ -45,6 +45,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.glauber
 	$(BIN)/python -m benchmarks.replica_symmetric
 	$(BIN)/python -m benchmarks.sweep
+	$(BIN)/python -m benchmarks.results_file
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -2,24 +2,13 @@
 
 import contextlib
 import importlib
-import multiprocessing
 import os
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from multiprocessing import connection
+from concurrent.futures import Executor, Future
 from typing import Any
 
-import numba
-import threadpoolctl
-
-fcntl: Any
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+from sim.processes import Processes, ignore_stops, pin_threads
 
 ALLOWED = "local, local:PROCESSES, dask, dask:PROCESSES, dask://HOST:PORT, dask-slurm:JOBS (-pbs, -sge, ...), mpi"
 BATCH_SYSTEMS = {
@@ -33,50 +22,39 @@ BATCH_SYSTEMS = {
     "local": "local.LocalCluster",
 }
 
-_STOPS = (signal.SIGINT, signal.SIGTERM)
-
 
 class Pool(Executor):
-    """An executor that knows how many tasks it runs at once and can be begun anew.
+    """An executor that knows how many tasks it runs at once, and can be ended in the middle of them.
 
     Parameters
     ----------
-    begin : callable
-        Returns an executor.
+    executor : Executor
+        Where tasks run.
     workers : int
         Number of tasks that it runs at once.
     here : bool
         Whether they run on this machine and use its memory.
-    end : callable, optional
-        Ends an executor at once, whatever it is doing.
     """
 
-    def __init__(
-        self,
-        begin: Callable[[], Executor],
-        workers: int,
-        *,
-        here: bool = True,
-        end: Callable[[Any], None] | None = None,
-    ) -> None:
+    def __init__(self, executor: Executor, workers: int, *, here: bool = True) -> None:
         self.workers, self.here = workers, here
-        self._begin, self._end = begin, end
-        self._executor = begin()
+        self._executor = executor
+
+    @property
+    def replaces(self) -> bool:
+        """Whether a worker that dies is replaced: what it was doing can be submitted again."""
+        return isinstance(self._executor, Processes)
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Future[Any]:
         """Submit a call; see `concurrent.futures.Executor.submit`."""
         return self._executor.submit(function, *arguments, **keywords)
 
-    def restart(self) -> None:
-        """Replace an executor that broke."""
-        self.end()
-        self._executor = self._begin()
-
     def end(self) -> None:
-        """End at once, whatever is running."""
-        if self._end is not None:
-            self._end(self._executor)
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        """End at once; what processes of this machine are doing is given up."""
+        if isinstance(self._executor, Processes):
+            self._executor.kill()
+        else:
+            self.shutdown(wait=False, cancel_futures=True)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End when all is done; see `concurrent.futures.Executor.shutdown`."""
@@ -85,28 +63,7 @@ class Pool(Executor):
 
 def local(workers: int) -> Pool:
     """Return a pool of processes on this machine, each with one thread; a process that dies is replaced."""
-    # Fresh interpreters: a fork would copy the threads' locks of whoever calls us.
-    context = multiprocessing.get_context("spawn")
-
-    def begin() -> Executor:
-        return _Processes(workers, context, initializer=_begin_worker)
-
-    return Pool(begin, workers, end=_kill)
-
-
-class _Processes(ProcessPoolExecutor):
-    """Processes that are born with the signals blocked that they will ignore: they import for a second or more."""
-
-    def submit(self, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Future[Any]:
-        """Submit a call; see `concurrent.futures.Executor.submit`. It may begin a process."""
-        if not hasattr(signal, "pthread_sigmask"):
-            return super().submit(function, *arguments, **keywords)
-        # To this process they come when it is done.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
-        try:
-            return super().submit(function, *arguments, **keywords)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return Pool(Processes(workers), workers)
 
 
 @contextlib.contextmanager
@@ -171,14 +128,6 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def pin_threads() -> None:
-    """Give BLAS, OpenMP and Numba one thread each: side by side, workers have one core each."""
-    # What is loaded later asks the environment; Numba loads a library of threads here.
-    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
-    numba.set_num_threads(1)
-    threadpoolctl.threadpool_limits(1)
-
-
 def _is_count(text: str) -> bool:
     return text.isdecimal() and 1 <= int(text) <= 65535
 
@@ -186,35 +135,6 @@ def _is_count(text: str) -> bool:
 def _is_address(text: str) -> bool:
     host, _, port = text.rpartition(":")
     return bool(host) and _is_count(port)
-
-
-def _begin_worker() -> None:
-    pin_threads()
-    # The terminal and batch systems signal all processes: the one that writes decides when the others end.
-    for stop in _STOPS:
-        signal.signal(stop, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        _end_with(parent.sentinel)
-
-
-def _end_with(sentinel: int) -> None:
-    """End this process when the one that holds the other end of a pipe is dead: no orphan goes on computing."""
-
-    def watch() -> None:
-        connection.wait([sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-    if fcntl is not None and hasattr(fcntl, "F_SETOWN"):
-        # A compiled kernel leaves no thread its turn; then the signal of the pipe, SIGIO, ends the process.
-        fcntl.fcntl(sentinel, fcntl.F_SETOWN, os.getpid())
-        fcntl.fcntl(sentinel, fcntl.F_SETFL, fcntl.fcntl(sentinel, fcntl.F_GETFL) | os.O_ASYNC)
-
-
-def _kill(executor: Any) -> None:
-    for process in list((executor._processes or {}).values()):
-        process.kill()
 
 
 def _dask(kind: str, rest: str) -> Iterator[Pool]:
@@ -246,7 +166,7 @@ def _dask(kind: str, rest: str) -> Iterator[Pool]:
         here = kind == "dask" and not rest.startswith("//")
         # A function of equal arguments is called again, not looked up.
         workers = max(sum(client.nthreads().values()), int(rest) if batch else 1)
-        yield Pool(lambda: client.get_executor(pure=False), workers, here=here)
+        yield Pool(client.get_executor(pure=False), workers, here=here)
 
 
 def _mpi() -> Iterator[Pool]:
@@ -262,15 +182,14 @@ def _mpi() -> Iterator[Pool]:
     here = node.size == world.size
     with futures.MPICommExecutor(world, root=0, initializer=_begin_rank) as executor:
         if executor is not None:
-            yield Pool(lambda: executor, world.size - 1, here=here)
+            yield Pool(executor, world.size - 1, here=here)
     if world.rank:
         raise SystemExit(0)
 
 
 def _begin_rank() -> None:
     pin_threads()
-    for stop in _STOPS:
-        signal.signal(stop, signal.SIG_IGN)
+    ignore_stops()
 
 
 def _import(module: str, extra: str) -> Any:

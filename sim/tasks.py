@@ -238,14 +238,10 @@ class _Flight:
         """Yield tasks with their results as they finish."""
         try:
             while self._waiting or self._running:
-                try:
-                    self._submit()
-                    # A signal handler cannot end the wait.
-                    done = wait(self._running, timeout=0.1, return_when=FIRST_COMPLETED).done
-                    for future in done:
-                        yield from self._take(future)
-                except BrokenExecutor as error:
-                    yield from self._recover(error)
+                self._submit()
+                # A signal handler cannot end the wait.
+                for future in wait(self._running, timeout=0.1, return_when=FIRST_COMPLETED).done:
+                    yield from self._take(future)
                 if self._failure or self._signals.seen:
                     yield from self._rescue()
                     if self._failure:
@@ -256,14 +252,13 @@ class _Flight:
                 future.cancel()
 
     def _submit(self) -> None:
-        while self._waiting and len(self._running) < self._width:
+        while self._waiting and len(self._running) < self._width and not self._failure:
             chunk = [self._waiting.popleft() for _ in range(self._chunk_size())]
+            arguments = [_prepared(task) for task in chunk]
             try:
-                future = self._executor.submit(_run_chunk, self._function, [_prepared(task) for task in chunk])
-            except BaseException:
-                self._waiting.extendleft(reversed(chunk))
-                raise
-            self._running[future] = chunk
+                self._running[self._executor.submit(_run_chunk, self._function, arguments)] = chunk
+            except BrokenExecutor as error:
+                self._lose(chunk, error)
 
     def _chunk_size(self) -> int:
         if not self._landed or self._waiting[0] in self._attempts:
@@ -274,14 +269,14 @@ class _Flight:
         return max(1, min(int(wanted), _LARGEST_CHUNK, share))
 
     def _take(self, future: Future[Any]) -> Iterator[tuple[Task, Sequence[Any]]]:
-        chunk = self._running[future]
+        chunk = self._running.pop(future)
         try:
             results, seconds = future.result()
-        except BrokenExecutor:
-            raise
+        except BrokenExecutor as error:
+            self._lose(chunk, error)
+            return
         except Exception as error:
             results, seconds = [_Failure(f"{type(error).__name__}: {error}", traceback.format_exc())], 0.0
-        del self._running[future]
         self._seconds, self._landed = self._seconds + seconds, self._landed + len(results)
         for task, result in zip(chunk, results, strict=False):
             if isinstance(result, _Failure):
@@ -292,27 +287,21 @@ class _Flight:
     def _rescue(self) -> Iterator[tuple[Task, Sequence[Any]]]:
         """Yield what is finished already."""
         for future in [future for future in self._running if future.done() and not future.cancelled()]:
-            if not isinstance(future.exception(), BrokenExecutor):
-                yield from self._take(future)
+            yield from self._take(future)
 
-    def _recover(self, error: BaseException) -> Iterator[tuple[Task, Sequence[Any]]]:
-        """After the loss of a worker: keep what is finished, replace the workers, run again what was under way."""
-        yield from self._rescue()
-        if self._failure:
-            raise self._failure from error
-        lost = [task for chunk in self._running.values() for task in chunk]
-        self._running.clear()
-        for task in lost:
+    def _lose(self, chunk: list[Task], error: BrokenExecutor) -> None:
+        """After the loss of a worker: what it was doing runs again, if there are others and it was not so too often."""
+        for task in chunk:
             self._attempts[task] = self._attempts.get(task, 0) + 1
-        worst = max(lost, key=lambda task: self._attempts[task], default=None)
+        worst = max(chunk, key=lambda task: self._attempts[task])
         # Workers that never did anything will not do so at a fifth attempt.
         allowed = _ATTEMPTS if self._landed else _FIRST_ATTEMPTS
-        if not isinstance(self._executor, Pool) or (worst is not None and self._attempts[worst] >= allowed):
-            raise TaskError(
-                f"worker processes ended abruptly {self._attempts[worst] if worst else 1} time(s) while "
-                f"task {worst.label if worst else '(none)'} was under way: out of memory, killed, or started by a "
-                "script that does not guard its own work by `if __name__ == '__main__':`"
-            ) from error
-        log.warning("a worker process ended abruptly; %d task(s) run again", len(lost))
-        self._waiting.extendleft(reversed(lost))
-        self._executor.restart()
+        if isinstance(self._executor, Pool) and self._executor.replaces and self._attempts[worst] < allowed:
+            log.warning("%s; %d task(s) run again", error, len(chunk))
+            self._waiting.extendleft(reversed(chunk))
+        else:
+            self._failure = self._failure or TaskError(
+                f"worker processes ended abruptly {self._attempts[worst]} time(s) while task {worst.label} was under "
+                "way: out of memory, killed, or started by a script that does not guard its own work by "
+                "`if __name__ == '__main__':`"
+            )

@@ -152,7 +152,6 @@ def test_help_names_words_presets_and_grids(capsys):
         (["--seed", "-1"], "seed = -1 is out of range"),
         (["--seed", "one"], "--seed"),
         (["--executor", "local:0"], "executor = 'local:0' is unknown"),
-        (["--executor", "mpi"], "one rank"),
         (["--backend", "gpu"], "backend = 'gpu'"),
         (["--temperature", "1"], "--temperature"),
         (["extra"], "extra"),
@@ -178,6 +177,16 @@ def test_bad_command_lines_end_in_one_line_and_code_2(arguments, message, capsys
     assert errors.count("\n") == 1
     assert Path("precious.h5").read_text() == "precious"
     assert [path.name for path in Path().iterdir() if path.name != "precious.h5"] in ([], ["results"])
+
+
+def test_one_rank_of_mpi_is_refused_as_all_bad_input():
+    pytest.importorskip("mpi4py", reason="mpi4py is not installed")
+    process = start("--executor", "mpi")
+    _, errors = process.communicate()
+    assert process.returncode == 2
+    assert "executor = 'mpi' with one rank" in errors
+    assert errors.count("\n") == 1
+    assert not any(Path().iterdir())
 
 
 WORDS = ["--grid", "--samples", "--sweeps", "--seed", "--out", "--resume", "--overwrite", "--executor", "--backend"]

@@ -3,7 +3,7 @@ import os
 import subprocess
 import sys
 import warnings
-from concurrent.futures import Future
+from concurrent.futures import Executor
 from pathlib import Path
 
 import pytest
@@ -90,32 +90,20 @@ def test_a_name_is_no_executor():
             call()
 
 
-class Fake:
-    """An executor that remembers what was asked of it."""
+class Foreign(Executor):
+    """An executor of the user that remembers how it was shut down."""
 
-    def __init__(self):
-        self.ended = None
-
-    def submit(self, *_):
-        return Future()
-
-    def shutdown(self, **how):
-        self.ended = how
+    def shutdown(self, wait=True, *, cancel_futures=False):
+        self.ended = wait, cancel_futures
 
 
-def test_a_pool_begins_anew_and_ends():
-    begun, killed = [], []
-
-    def begin():
-        begun.append(Fake())
-        return begun[-1]
-
-    pool = executors.Pool(begin, 3, end=killed.append)
-    pool.restart()
-    assert begun[0].ended == {"wait": False, "cancel_futures": True}
-    assert killed == [begun[0]]
+def test_what_is_not_of_this_machine_is_asked_to_end():
+    pool = executors.Pool(Foreign(), 3, here=False)
+    assert (pool.workers, pool.here, pool.replaces) == (3, False, False)
+    pool.end()
+    assert pool._executor.ended == (False, True)
     pool.shutdown()
-    assert begun[1].ended == {"wait": True, "cancel_futures": False}
+    assert pool._executor.ended == (True, False)
 
 
 # Threads
