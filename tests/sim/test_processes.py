@@ -1,10 +1,13 @@
+import atexit
 import gc
 import os
 import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
+import types
 from concurrent.futures import CancelledError, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -163,11 +166,54 @@ def test_a_worker_that_does_not_begin_is_given_up(monkeypatch):
         assert executor.submit(abs, -1).result() == 1
 
 
+def stay():
+    """Leave a thread that the interpreter waits for."""
+    threading.Thread(target=time.sleep, args=(600,)).start()
+    return os.getpid()
+
+
 def test_a_worker_that_does_not_end_is_killed(monkeypatch):
-    monkeypatch.setattr(processes, "_LONGEST_END", 0.0)
+    monkeypatch.setattr(processes, "_LONGEST_END", 0.5)
     with Processes(1) as executor:
-        pid = executor.submit(os.getpid).result()
-    assert dies(pid)
+        pid = executor.submit(stay).result()
+    assert not alive(pid)
+
+
+def touch_at_exit(path):
+    atexit.register(Path(path).touch)
+
+
+def test_a_worker_ends_as_programs_do(tmp_path):
+    with Processes(1) as executor:
+        executor.submit(touch_at_exit, tmp_path / "ended").result()
+    assert (tmp_path / "ended").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_worker_ignores_signals_from_its_birth_on(number):
+    with Processes(1) as executor:
+        call = executor.submit(os.getpid)
+        while executor._workers[0]._process is None:
+            time.sleep(0.001)
+        pid = executor._workers[0]._process.pid
+        for _ in range(100):
+            os.kill(pid, number)
+            time.sleep(0.01)
+        assert call.result() == pid
+
+
+def test_a_worker_that_was_about_to_begin_at_the_end_does_not(monkeypatch):
+    executor, context = Processes(1), processes._CONTEXT
+
+    def pipe():
+        executor.kill()
+        return context.Pipe()
+
+    monkeypatch.setattr(processes, "_CONTEXT", types.SimpleNamespace(Pipe=pipe, Process=context.Process))
+    call = executor.submit(abs, -1)
+    with pytest.raises(BrokenProcessPool, match="the executor was shut down"):
+        call.result(20)
+    assert executor._workers[0]._process is None
 
 
 def test_all_is_done_before_the_workers_end():
