@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import types
+import weakref
 from concurrent.futures import CancelledError, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -87,6 +88,16 @@ def die_in_mid_message():
     pipe = sys._getframe(1).f_locals["pipe"]
     os.write(pipe.fileno(), struct.pack("!i", LARGE) + bytes(1000))
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run_script(folder, text):
+    """Run a program in an interpreter of its own; return what it prints."""
+    (folder / "script.py").write_text(text)
+    command = [sys.executable, folder / "script.py"]
+    ended = subprocess.run(command, env=interrupted.environment(), capture_output=True, text=True, check=False)
+    assert ended.stderr == ""
+    assert ended.returncode == 0
+    return ended.stdout
 
 
 def wait_for(path):
@@ -189,17 +200,35 @@ def test_a_worker_ends_as_programs_do(tmp_path):
     assert (tmp_path / "ended").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_worker_ignores_signals_from_its_birth_on(number):
+SIGNALS = """
+import os, signal, time
+from sim.processes import Processes
+if __name__ == "__main__":
     with Processes(1) as executor:
         call = executor.submit(os.getpid)
         while executor._workers[0]._process is None:
             time.sleep(0.001)
         pid = executor._workers[0]._process.pid
         for _ in range(100):
-            os.kill(pid, number)
+            os.kill(pid, signal.SIGINT)
+            os.kill(pid, signal.SIGTERM)
             time.sleep(0.01)
         assert call.result() == pid
+"""
+
+
+def test_a_worker_ignores_signals_from_its_birth_on(tmp_path):
+    # The first worker of an interpreter.
+    assert run_script(tmp_path, SIGNALS) == ""
+
+
+def test_results_are_let_go(pair):
+    future = weakref.ref(pair.submit(bytes, LARGE))
+    for _ in range(600):
+        if future() is None:
+            return
+        time.sleep(0.05)
+    pytest.fail("the future is held")
 
 
 def test_a_worker_that_was_about_to_begin_at_the_end_does_not(monkeypatch):
@@ -270,16 +299,10 @@ def test_an_executor_that_nobody_has_ends_its_workers():
 
 @pytest.mark.parametrize("busy", [False, True])
 def test_an_interpreter_that_ends_ends_its_workers(tmp_path, busy):
-    script = tmp_path / "script.py"
-    script.write_text(
+    text = (
         "import os, time\nfrom sim.processes import Processes\n"
         "if __name__ == '__main__':\n"
         "    executor = Processes(1)\n"
         "    print(executor.submit(os.getpid).result())\n" + "    executor.submit(time.sleep, 600)\n" * busy
     )
-    command = [sys.executable, script]
-    ended = subprocess.run(
-        command, env=interrupted.environment(), capture_output=True, text=True, check=True, timeout=120
-    )
-    assert ended.stderr == ""
-    assert dies(int(ended.stdout))
+    assert dies(int(run_script(tmp_path, text)))

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 import types
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -198,9 +198,22 @@ def test_a_task_that_always_kills_its_worker_is_given_up(monkeypatch):
         tabulate(interrupted.die, POINTS, executor=pool)
 
 
-def test_a_broken_executor_of_the_user_is_not_begun_anew():
+@pytest.mark.parametrize("wrap", [lambda executor: executor, lambda executor: executors.Pool(executor, 1)])
+def test_a_broken_executor_of_another_kind_is_not_tried_again(wrap):
     with ProcessPoolExecutor(1) as pool, pytest.raises(TaskError, match=r"ended abruptly 1 time\(s\)"):
-        execute(interrupted.die, [numbered_points(6)], lambda *_: None, executor=pool, total=6, progress=False)
+        execute(interrupted.die, [numbered_points(6)], lambda *_: None, executor=wrap(pool), total=6, progress=False)
+
+
+def test_an_executor_that_is_broken_already_is_asked_once():
+    class Broken(ThreadPoolExecutor):
+        def submit(self, *_):
+            raise BrokenExecutor("worn out")
+
+    prepared = []
+    with Broken() as pool:
+        stored = run(square, [numbered(20, prepared.append)], pool)
+    assert "ended abruptly 1 time(s) while task i = 0 was under way" in stored["error"]
+    assert prepared == [0]
 
 
 def point(i):
