@@ -129,7 +129,7 @@ def parallel_tempering(
         task=task,
     )
     updates = float(sample.model.N) * replicas * J * (sweeps + equilibration)
-    state = states.make(sample, states.choose(sample, algorithm, updates), replicas * J)
+    state = states.make(sample, states.choose(sample, algorithm, updates, temperatures), replicas * J)
     ladder = (
         state,
         np.repeat(start, J, axis=0),

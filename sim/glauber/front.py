@@ -153,7 +153,8 @@ def measure(
         seed=seed,
         task=task,
     )
-    state = states.make(sample, states.choose(sample, given["algorithm"], updates(sample.model, options)), replicas)
+    algorithm = states.choose(sample, given["algorithm"], updates(sample.model, options), temperatures)
+    state = states.make(sample, algorithm, replicas)
     rule, order = DYNAMICS[given["dynamics"]], SCANS[given["scan"]]
     key = np.array(random.kernel_key(seed, task, "dynamics"))
     probes = np.stack([sample.xi[pattern].astype(np.float64), sample.learned(pattern)])
@@ -223,7 +224,7 @@ def flip_energies(sample: QuenchedSample, sigma: ArrayLike, *, algorithm: str = 
     """
     check_sample(sample)
     spins = validation.signs("sigma", sigma, (sample.model.N,))[None].copy()
-    state = states.make(sample, states.choose(sample, algorithm, sample.model.N), 1)
+    state = states.make(sample, states.choose(sample, algorithm, sample.model.N, 0.0), 1)
     kernels.build(state, spins)
     costs, unit = kernels.flip_energies(state, spins, 0)
     with np.errstate(over="ignore", invalid="ignore"):

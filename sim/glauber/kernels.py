@@ -8,6 +8,7 @@ a field reads one contiguous line.
 =============  ==================================  =================================
 state          network                             a flip energy costs
 =============  ==================================  =================================
+PairRows       +-1 rows, P = 2, short integers     one dot product of a row, in integers
 SignRows       +-1 rows, polynomial interaction    one dot product of a row
 SymmetricRows  integer rows, distinct tuples       P - 1 fused passes over a row
 PowerRows      integer rows, all tuples            P passes over a row
@@ -37,6 +38,16 @@ ORDERED, RANDOM, SYNCHRONOUS = 0, 1, 2
 # Sums of integers held in doubles are exact whatever their order, below 2^53.
 _REASSOCIATE = {"reassoc", "contract", "nsz"}
 BLOCK = 512
+_LN_2, _SQUARE_ROOT_OF_HALF = math.log(2), int(np.float64(math.sqrt(0.5)).view(np.int64))
+
+
+class PairRows(NamedTuple):
+    r"""Rows of +-1, P = 2: the flip energy is :math:`4c[\sigma_i \sum_\mu \eta_i^\mu S_\mu - L]`, of short integers."""
+
+    rows: NDArray[np.int8]  # (N, L)
+    S: NDArray[np.int16]  # (replicas, L)
+    prefactor: float
+    diagonal: float  # sum of S^2 over tuples that do not count
 
 
 class SignRows(NamedTuple):
@@ -99,6 +110,33 @@ def multiply(rows, spins, out):
     for i in range(spins.size):
         for k in range(out.size):
             out[k] += spins[i] * rows[i, k]
+
+
+def pair_rows_rebuild(state, sigma, r):
+    multiply(state.rows, sigma[r], state.S[r])
+
+
+def pair_rows_flip_energy(state, sigma, r, i):
+    row, S = state.rows[i], state.S[r]
+    # In 32 bits: the processor multiplies and adds pairs of short integers at once.
+    total = np.int32(0)
+    for k in range(S.size):
+        total = np.int32(total + np.int32(np.int32(row[k]) * np.int32(S[k])))
+    return 4.0 * state.prefactor * (sigma[r, i] * total - S.size)
+
+
+def pair_rows_flip(state, sigma, r, i):
+    row, S, change = state.rows[i], state.S[r], -2 * int(sigma[r, i])
+    for k in range(S.size):
+        S[k] += change * row[k]
+    sigma[r, i] = -sigma[r, i]
+
+
+def pair_rows_energy(state, sigma, r):
+    S, total = state.S[r], 0
+    for k in range(S.size):
+        total += int(S[k]) * int(S[k])
+    return -state.prefactor * (total - state.diagonal)
 
 
 def sign_rows_rebuild(state, sigma, r):
@@ -290,6 +328,7 @@ def unit_peak(state, r):
 
 
 VERBS = {
+    PairRows: (pair_rows_rebuild, pair_rows_flip_energy, pair_rows_flip, pair_rows_energy, unit_one),
     SignRows: (sign_rows_rebuild, sign_rows_flip_energy, sign_rows_flip, sign_rows_energy, unit_one),
     SymmetricRows: (
         symmetric_rows_rebuild,
@@ -369,18 +408,52 @@ def _unit(state, r):
     return VERBS[state.instance_class][4]
 
 
-@njit(inline="always")
-def flips(rule, x, spin, u):
-    """Decide whether a flip that costs x = beta Delta H happens, given a uniform number u.
+@njit(error_model="numpy")
+def logarithms(values, exponents):
+    """Replace numbers from 0 to 2^53 by their logarithms, to 4e-16 of them or of 1; 0 by -709. `exponents` is scratch.
 
-    Glauber's rule is a heat bath: the new spin is +1 if u < P(+1), whatever the old one,
-    so that replicas driven by the same u coalesce. T = 0 (x infinite or 0) is its limit.
+    Each is 2^e m with m between sqrt(1/2) and sqrt(2), and ln m = 2 artanh s, s = (m - 1)/(m + 1). No branches and
+    no calls (nor errors of division): the compiler does several numbers at once.
     """
+    words = values.view(np.int64)
+    for k in range(values.size):
+        e = (words[k] - _SQUARE_ROOT_OF_HALF) >> 52
+        words[k] -= e << 52
+        exponents[k] = e
+    for k in range(values.size):
+        s = (values[k] - 1.0) / (values[k] + 1.0)
+        z = s * s
+        high = ((((z * (1 / 23) + 1 / 21) * z + 1 / 19) * z + 1 / 17) * z + 1 / 15) * z + 1 / 13
+        series = ((((high * z + 1 / 11) * z + 1 / 9) * z + 1 / 7) * z + 1 / 5) * z + 1 / 3
+        values[k] = exponents[k] * _LN_2 + 2.0 * (s + s * z * series)
+
+
+@njit(error_model="numpy")
+def fill_thresholds(out, scratch, rule, sweep, replica, temperature, key):
+    """Fill `out` with what `flips` compares the costs of one sweep to: functions of its uniform numbers u.
+
+    Glauber: ln(u / (1 - u)), for the new spin is +1 if u < P(+1), whatever the old one, so that replicas driven by
+    the same u coalesce. Metropolis: -ln u.
+    """
+    if rule == DESCENT:
+        return
+    fill_uniforms(out, sweep, replica, temperature, key)
     if rule == GLAUBER:
-        stays = 1.0 / (1.0 + math.exp(-x))
-        return u >= stays if spin > 0 else u < 1.0 - stays
+        for k in range(out.size):
+            out[k] /= 1.0 - out[k]
+    logarithms(out, scratch)
     if rule == METROPOLIS:
-        return x <= 0.0 or u < math.exp(-x)
+        for k in range(out.size):
+            out[k] = -out[k]
+
+
+@njit(inline="always")
+def flips(rule, x, spin, threshold):
+    """Decide whether a flip that costs x = beta Delta H happens; T = 0 (x infinite or 0) is the limit of each rule."""
+    if rule == GLAUBER:
+        return x <= threshold if spin > 0 else -x > threshold
+    if rule == METROPOLIS:
+        return x <= 0.0 or x < threshold
     return x < 0.0
 
 
@@ -407,13 +480,13 @@ def flip_energies(state, sigma, r):
 
 
 @njit
-def sweep_once(state, sigma, r, beta, rule, scan, uniforms, sites, chosen):
-    """Update every spin of replica r once, with one uniform number each; return how many flipped."""
+def sweep_once(state, sigma, r, beta, rule, scan, thresholds, sites, chosen):
+    """Update every spin of replica r once, with one threshold each; return how many flipped."""
     N, accepted = sigma.shape[1], 0
     if scan == SYNCHRONOUS:
         for i in range(N):
             x = reduced(beta, unit(state, r), flip_energy(state, sigma, r, i))
-            chosen[i] = flips(rule, x, sigma[r, i], uniforms[i])
+            chosen[i] = flips(rule, x, sigma[r, i], thresholds[i])
         for i in range(N):
             if chosen[i]:
                 flip(state, sigma, r, i)
@@ -422,7 +495,7 @@ def sweep_once(state, sigma, r, beta, rule, scan, uniforms, sites, chosen):
     for update in range(N):
         i = sites[update]
         x = reduced(beta, unit(state, r), flip_energy(state, sigma, r, i))
-        if flips(rule, x, sigma[r, i], uniforms[update]):
+        if flips(rule, x, sigma[r, i], thresholds[update]):
             flip(state, sigma, r, i)
             accepted += 1
     return accepted
@@ -469,16 +542,16 @@ def run(
         whose observables then fill the rest of the record.
     """
     replicas, N = sigma.shape
-    uniforms, sites = np.empty(N), np.arange(N).astype(np.uint32)
+    thresholds, scratch, sites = np.empty(N), np.empty(N), np.arange(N).astype(np.uint32)
     chosen, products = np.empty(N, dtype=np.bool_), np.empty(sums.shape[1], dtype=np.int64)
     done = record.shape[0]
     for t in range(record.shape[0]):
         moved = 0
         for r in range(replicas):
-            fill_uniforms(uniforms, first_sweep + t, r, temperature, key)
+            fill_thresholds(thresholds, scratch, rule, first_sweep + t, r, temperature, key)
             if scan == RANDOM:
                 fill_sites(sites, first_sweep + t, r, temperature, key)
-            accepted = sweep_once(state, sigma, r, beta, rule, scan, uniforms, sites, chosen)
+            accepted = sweep_once(state, sigma, r, beta, rule, scan, thresholds, sites, chosen)
             moved += accepted
             record[t, 0, r], record[t, 1, r] = overlap(sigma[r], probes[0]), overlap(sigma[r], probes[1])
             record[t, 2, r], record[t, 3, r] = energy(state, sigma, r), accepted / N
@@ -552,16 +625,16 @@ def temper(
     """
     ladders, J = holder.shape
     N = sigma.shape[1]
-    uniforms, sites = np.empty(N), np.arange(N).astype(np.uint32)
+    thresholds, scratch, sites = np.empty(N), np.empty(N), np.arange(N).astype(np.uint32)
     chosen, energies, draws = np.empty(N, dtype=np.bool_), np.empty(J), np.empty(J)
     for t in range(record.shape[0]):
         for a in range(ladders):
             for j in range(J):
                 r = holder[a, j]
-                fill_uniforms(uniforms, first_sweep + t, a, temperatures[j], key)
+                fill_thresholds(thresholds, scratch, rule, first_sweep + t, a, temperatures[j], key)
                 if scan == RANDOM:
                     fill_sites(sites, first_sweep + t, a, temperatures[j], key)
-                accepted = sweep_once(state, sigma, r, betas[j], rule, scan, uniforms, sites, chosen)
+                accepted = sweep_once(state, sigma, r, betas[j], rule, scan, thresholds, sites, chosen)
                 energies[j] = energy(state, sigma, r)
                 record[t, 0, j, a], record[t, 1, j, a] = overlap(sigma[r], probes[0]), overlap(sigma[r], probes[1])
                 record[t, 2, j, a], record[t, 3, j, a], record[t, 4, j, a] = energies[j], accepted / N, r

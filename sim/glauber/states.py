@@ -4,7 +4,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
 
 from hebbian import HebbianNetwork, QuenchedSample, validation
 from hebbian.interaction import sign_polynomial
@@ -17,10 +18,12 @@ _BLOCK = 1 << 24
 # Couplings of more spins (1 GiB while they are made) are kept on demand only. Not what is free: a choice
 # that depends on the machine would be no part of the description of a run.
 _LARGEST_N = 8192
+# As many couplings as a processor keeps close by.
+_CACHED = 1 << 23
 
 
-def choose(sample: QuenchedSample, algorithm: str, updates: float) -> str:
-    """Return "rows" or "fields", the cheaper of the two for `updates` spin updates; the law is the same.
+def choose(sample: QuenchedSample, algorithm: str, updates: float, T: ArrayLike) -> str:
+    """Return "rows" or "fields", the cheaper of the two for some spin updates; the law is the same.
 
     Parameters
     ----------
@@ -31,6 +34,8 @@ def choose(sample: QuenchedSample, algorithm: str, updates: float) -> str:
         as long as sums of products of integers stay below 2^53.
     updates : float
         Spin updates to come, over all sweeps, replicas and temperatures.
+    T : float or array_like
+        Temperatures at which they are done: the higher, the more of them are flips.
 
     Raises
     ------
@@ -41,10 +46,14 @@ def choose(sample: QuenchedSample, algorithm: str, updates: float) -> str:
     if algorithm != "auto" or sample.model.P != 2:
         return "rows" if algorithm == "auto" else algorithm
     L, N = sample.rows.shape
-    # Nanoseconds on one core: a term of a field, a term of a flip (about one update in ten), and a term
-    # of the coupling matrix.
-    by_rows = updates * (0.15 * L + 0.1 * 0.6 * L)
-    by_fields = updates * 0.1 * 0.2 * N + 0.04 * float(N) * N * L
+    # A spin in a field of one is against it with probability p, and flips with 2 p (1 - p); in states without retrieval
+    # at low temperature, which are stable too, not much more often.
+    p = special.expit(-2 / np.maximum(T, 1e-3))
+    flips = updates * float(np.mean(2 * p * (1 - p)))
+    # Nanoseconds on one core, of an update or a flip and of each of its terms. Couplings beyond the caches are slow.
+    short, near = _is_pairwise(sample.model, L), N * N < _CACHED
+    by_rows = updates * (8 + 0.035 * L) + flips * (35 + 0.05 * L) if short else updates * 0.3 * L + flips * 0.6 * L
+    by_fields = updates * 5 + flips * (30 + (0.08 if near else 0.3) * N) + 0.04 * float(N) * N * L
     return "fields" if N <= _LARGEST_N and by_fields < by_rows else "rows"
 
 
@@ -60,6 +69,8 @@ def memory(model: HebbianNetwork, replicas: int) -> float:
     L = float(model.K or 0) * ((model.examples or 1) if model.training == "unsupervised" else 1)
     if model.P is None:
         return 16 * L * replicas
+    if _is_pairwise(model, L):
+        return 2 * L * replicas
     if model.has_sign_rows:
         return 12 * L * replicas
     return 8 * L * replicas * (model.P + 1 if model.interaction == "distinct" else 1)
@@ -85,6 +96,10 @@ def make(sample: QuenchedSample, algorithm: str, replicas: int) -> Any:
         drop = -np.expm1(-2 * sample.scale * np.arange(-largest, largest + 1))
         S, weights = np.zeros((replicas, L), dtype=np.int64), np.zeros((replicas, L))
         return kernels.ExponentRows(rows, S, weights, np.zeros(replicas), drop, sample.scale, sample.prefactor)
+    if _is_pairwise(sample.model, L):
+        diagonal = float(N) * L if distinct else 0.0
+        S = np.zeros((replicas, L), dtype=np.int16)
+        return kernels.PairRows(rows.astype(np.int8, copy=False), S, sample.prefactor, diagonal)
     if sample.model.has_sign_rows:
         F = sign_polynomial(np.arange(-N - 2, N + 3), N, P, sample.model.interaction)
         up, here, down = F[4:], F[2:-2], F[:-4]
@@ -106,6 +121,11 @@ def make(sample: QuenchedSample, algorithm: str, replicas: int) -> Any:
     return kernels.PowerRows(rows, np.zeros((replicas, L)), np.zeros((2, kernels.BLOCK)), P, sample.prefactor)
 
 
+def _is_pairwise(model: HebbianNetwork, L: float) -> bool:
+    """Whether a network has P = 2 and L rows of signs whose products are short integers, with sums below 2^31."""
+    return model.P == 2 and model.has_sign_rows and model.N < 2**15 and L * model.N < 2**31
+
+
 def _cached_fields(sample: QuenchedSample, replicas: int) -> kernels.CachedFields:
     N = sample.model.N
     validation.memory(f"the coupling matrix of N = {N}", 16.0 * N * N)
@@ -117,10 +137,12 @@ def _cached_fields(sample: QuenchedSample, replicas: int) -> kernels.CachedField
         couplings += block.T @ block
     diagonal = couplings.trace()
     np.fill_diagonal(couplings, 0.0)
-    # With int32 couplings the fields stay exact and a row is half as long.
-    largest = np.abs(couplings).max(initial=0.0)
-    if largest < 2**31:
-        couplings = couplings.astype(np.int32)
-    fields = np.zeros((replicas, N), dtype=np.int64 if largest < 2**31 else np.float64)
+    # A row and the fields are read and written at every flip: the shorter the faster. All stay exact.
+    largest, field = 0.0, 0.0
+    for start in range(0, N, step):
+        sizes = np.abs(couplings[start : start + step])
+        largest, field = max(largest, sizes.max(initial=0.0)), max(field, sizes.sum(axis=1).max(initial=0.0))
+    couplings = couplings.astype(np.int16 if largest <= 2**15 - 1 else np.int32 if largest < 2**31 else np.float64)
+    fields = np.zeros((replicas, N), dtype=np.int32 if field < 2**31 else np.int64 if largest < 2**31 else np.float64)
     kept = float(diagonal) if sample.model.interaction == "all" else 0.0
     return kernels.CachedFields(couplings, fields, sample.prefactor, kept)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim import flip_energies
+from sim import flip_energies, random
 from sim.glauber import kernels, states
 from tests.sim.cases import NETWORKS, TRAININGS, network, random_spins
 
@@ -90,4 +90,37 @@ def test_exponential_interaction_at_large_N():
 def test_flip_probability(rule, x, expected, spin):
     # The midpoints of 10^4 equal cells stand for u: the frequency is right to 1e-4.
     u = (np.arange(10_000) + 0.5) / 10_000
-    assert np.mean([kernels.flips(rule, x, spin, value) for value in u]) == pytest.approx(expected, abs=1e-4)
+    thresholds = {
+        kernels.GLAUBER: np.log(u / (1 - u)),
+        kernels.METROPOLIS: -np.log(u),
+        kernels.DESCENT: np.full_like(u, np.nan),
+    }[rule]
+    assert np.mean([kernels.flips(rule, x, spin, value) for value in thresholds]) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("rule", [kernels.GLAUBER, kernels.METROPOLIS])
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+def test_thresholds_are_functions_of_the_uniform_numbers(rule, size):
+    key = np.array([1, 2], dtype=np.uint32)
+    u, thresholds = np.empty(size), np.empty(size)
+    random.fill_uniforms(u, 3, 1, 4, key)
+    kernels.fill_thresholds(thresholds, np.empty(size), rule, 3, 1, 4, key)
+    expected = np.log(u / (1 - u)) if rule == kernels.GLAUBER else -np.log(u)
+    np.testing.assert_allclose(thresholds, expected, rtol=4e-16, atol=4e-16)
+
+
+ENDS = [2.0**-53, 1 - 2.0**-53, 1.0, 1 + 2.0**-52, 2.0**53 - 1, 2.0**53]
+ENDS += [np.nextafter(np.sqrt(x), to) for x in (0.5, 2.0) for to in (0.0, np.sqrt(x), 2.0)]
+
+
+@given(st.lists(st.floats(2.0**-53, 2.0**53) | st.sampled_from(ENDS), min_size=1, max_size=40))
+def test_logarithms_are_right_to_the_last_digits(numbers):
+    values = np.array(numbers)
+    kernels.logarithms(values, np.empty_like(values))
+    np.testing.assert_allclose(values, np.log(numbers), rtol=4e-16, atol=4e-16)
+
+
+def test_the_logarithm_of_the_number_zero_is_that_of_a_very_small_one():
+    values = np.array([0.0])
+    kernels.logarithms(values, np.empty(1))
+    assert -710 < values[0] < -700

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hebbian import DenseHebbian
-from sim import random
+from sim import random, simulate
 from sim.glauber import kernels, states
 from tests.sim.cases import NETWORKS, network
 
@@ -20,15 +20,49 @@ KINDS = {
 def test_kind_of_state(training, interaction, P):
     sample = network(training, interaction, P, 12, 4)
     rows = "integers" if training == "supervised" else "signs"
-    assert type(states.make(sample, "rows", 2)) is KINDS.get((rows, interaction), kernels.ExponentRows)
+    kind = KINDS.get((rows, interaction), kernels.ExponentRows)
+    expected = kernels.PairRows if P == 2 and kind is kernels.SignRows else kind
+    assert type(states.make(sample, "rows", 2)) is expected
+
+
+@pytest.mark.parametrize(("N", "L", "short"), [(32_767, 65_538, True), (32_767, 65_539, False), (32_768, 2, False)])
+def test_short_integers_hold_what_they_have_to(N, L, short):
+    # All spins along a row give S = N; L rows alike give a sum of L N.
+    assert states._is_pairwise(DenseHebbian(N=N, P=2, K=L), L) == short
+    assert not states._is_pairwise(DenseHebbian(N=20, P=4, K=L), L)
+    assert short == (N <= np.iinfo(np.int16).max and N * L <= np.iinfo(np.int32).max)
+
+
+@pytest.mark.parametrize("interaction", ["distinct", "all"])
+def test_pairs_by_short_integers_and_by_tables_have_the_same_bits(interaction, monkeypatch):
+    sample = network("storing", interaction, 2, 300, 20)
+    options = {"T": [0.3, 1.0], "sweeps": 100, "seed": 1, "algorithm": "rows", "configurations": True, "series": True}
+    short = simulate(sample, **options)
+    monkeypatch.setattr(states, "_is_pairwise", lambda *_: False)
+    tables = simulate(sample, **options)
+    np.testing.assert_array_equal(short.spins, tables.spins)
+    np.testing.assert_array_equal(short.energy_series, tables.energy_series)
+    assert short.acceptance.min() > 0.001
+
+
+def test_sums_at_the_limits_of_short_integers_are_exact():
+    # The largest S there is, and 2^31 - 1 is not far from the sum over rows.
+    N, L = 32_767, 60_000
+    state = kernels.PairRows(np.ones((2, L), np.int8), np.full((1, L), N, np.int16), 1.0, 0.0)
+    costs, _ = kernels.flip_energies(state, np.ones((1, 2), np.int8), 0)
+    assert costs.tolist() == [4.0 * (N * L - L)] * 2
 
 
 def test_the_cheaper_algorithm_is_chosen():
     few, many = network("storing", "distinct", 2, 1000, 5), network("storing", "distinct", 2, 1000, 900)
-    assert states.choose(few, "auto", updates=1e4) == "rows"
-    assert states.choose(many, "auto", updates=1e8) == "fields"
-    assert states.choose(many, "rows", updates=1e8) == "rows"
-    assert states.choose(network("storing", "distinct", 3, 30, 900), "auto", updates=1e8) == "rows"
+    assert states.choose(few, "auto", 1e4, 0.3) == "rows"
+    assert states.choose(many, "auto", 1e8, 0.3) == "fields"
+    assert states.choose(many, "rows", 1e8, 0.3) == "rows"
+    assert states.choose(network("storing", "distinct", 3, 30, 900), "auto", 1e8, 0.3) == "rows"
+    # Flips are dear where a whole row of couplings changes; at T = 0 there are none.
+    large = network("storing", "distinct", 2, 3000, 60)
+    chosen = [states.choose(large, "auto", 1e9, T) for T in (0.0, 0.2, 0.8, [0.0, 1.6])]
+    assert chosen == ["fields", "fields", "rows", "rows"]
 
 
 @pytest.mark.parametrize("training", ["storing", "supervised", "unsupervised"])
@@ -40,15 +74,29 @@ def test_couplings_are_summed_over_all_blocks(training, monkeypatch):
     np.fill_diagonal(expected, 0)
     state = states.make(sample, "fields", 1)
     np.testing.assert_array_equal(state.couplings, expected)
-    assert state.couplings.dtype == np.int32
+    assert (state.couplings.dtype, state.fields.dtype) == (np.int16, np.int32)
 
 
-def test_large_couplings_are_kept_in_double_precision():
-    model = DenseHebbian(N=6, P=2, K=3, training="supervised", quality=1.0, examples=40_000)
+@pytest.mark.parametrize(
+    ("M", "K", "couplings", "fields"),
+    [
+        (181, 1, np.int16, np.int32),  # 181^2 < 2^15 <= 182^2
+        (182, 1, np.int32, np.int32),
+        (20_000, 1, np.int32, np.int32),  # 5 * 20,000^2 < 2^31
+        (21_000, 1, np.int32, np.int64),
+        (46_340, 1, np.int32, np.int64),
+        (46_341, 1, np.float64, np.float64),
+    ],
+)
+def test_couplings_and_fields_are_kept_in_the_shortest_numbers_that_hold_them(M, K, couplings, fields):
+    # Perfect examples: all couplings are +-M^2, and the field of the pattern is (N - 1) M^2.
+    model = DenseHebbian(N=6, P=2, K=K, training="supervised", quality=1.0, examples=M)
     sample = model.quench(rng=random.stream(0, (0,), "patterns"))
     state = states.make(sample, "fields", 1)
-    assert state.couplings.dtype == state.fields.dtype == np.float64
-    assert np.abs(state.couplings).max() >= 40_000**2
+    assert (state.couplings.dtype, state.fields.dtype) == (couplings, fields)
+    assert np.abs(state.couplings.astype(float)).max() == M**2
+    kernels.build(state, sample.xi[:1])
+    assert np.abs(state.fields.astype(float)).tolist() == [[5.0 * M**2] * 6]
 
 
 @pytest.mark.parametrize(("training", "interaction", "P"), NETWORKS)
