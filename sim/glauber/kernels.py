@@ -38,6 +38,8 @@ ORDERED, RANDOM, SYNCHRONOUS = 0, 1, 2
 # Sums of integers held in doubles are exact whatever their order, below 2^53.
 _REASSOCIATE = {"reassoc", "contract", "nsz"}
 BLOCK = 512
+# Numbers of single precision are added up in blocks, and these in double precision.
+LONG_BLOCK = 4096
 _LN_2, _SQUARE_ROOT_OF_HALF = math.log(2), int(np.float64(math.sqrt(0.5)).view(np.int64))
 
 
@@ -55,9 +57,9 @@ class SignRows(NamedTuple):
 
     rows: NDArray[np.int8]  # (N, L)
     S: NDArray[np.int32]  # (replicas, L)
-    A: NDArray[np.float64]  # (replicas, L): A(S)
+    A: NDArray[np.floating]  # (replicas, L): A(S)
     B: NDArray[np.float64]  # (replicas,): sum of B(S)
-    table_A: NDArray[np.float64]  # (2 N + 1,), at S + N
+    table_A: NDArray[np.floating]  # (2 N + 1,), at S + N
     table_B: NDArray[np.float64]
     table_F: NDArray[np.float64]
     prefactor: float
@@ -146,20 +148,23 @@ def sign_rows_rebuild(state, sigma, r):
 
 @njit
 def sign_rows_tabulate(state, r):
-    N = state.rows.shape[0]
-    S, A = state.S[r], state.A[r]
-    total = 0.0
+    N, S, A, total = state.rows.shape[0], state.S[r], state.A[r], 0.0
+    # Indices without a sign, which need no look whether to count from the end; a loop a table.
     for k in range(S.size):
-        A[k] = state.table_A[S[k] + N]
-        total += state.table_B[S[k] + N]
+        A[k] = state.table_A[np.uint64(S[k] + N)]
+    for k in range(S.size):
+        total += state.table_B[np.uint64(S[k] + N)]
     state.B[r] = total
 
 
 def sign_rows_flip_energy(state, sigma, r, i):
-    row, A = state.rows[i], state.A[r]
-    total = 0.0
-    for k in range(A.size):
-        total += row[k] * A[k]
+    row, A, total = state.rows[i], state.A[r], 0.0
+    for start in range(0, A.size, LONG_BLOCK):
+        entries, factors = row[start : start + LONG_BLOCK], A[start : start + LONG_BLOCK]
+        part = A.dtype.type(0)
+        for k in range(factors.size):
+            part += entries[k] * factors[k]
+        total += part
     return state.prefactor * (sigma[r, i] * total - state.B[r])
 
 
@@ -423,7 +428,7 @@ def logarithms(values, exponents):
     for k in range(values.size):
         s = (values[k] - 1.0) / (values[k] + 1.0)
         z = s * s
-        high = ((((z * (1 / 23) + 1 / 21) * z + 1 / 19) * z + 1 / 17) * z + 1 / 15) * z + 1 / 13
+        high = (((z * (1 / 21) + 1 / 19) * z + 1 / 17) * z + 1 / 15) * z + 1 / 13
         series = ((((high * z + 1 / 11) * z + 1 / 9) * z + 1 / 7) * z + 1 / 5) * z + 1 / 3
         values[k] = exponents[k] * _LN_2 + 2.0 * (s + s * z * series)
 
@@ -453,7 +458,7 @@ def flips(rule, x, spin, threshold):
     if rule == GLAUBER:
         return x <= threshold if spin > 0 else -x > threshold
     if rule == METROPOLIS:
-        return x <= 0.0 or x < threshold
+        return x < threshold
     return x < 0.0
 
 

@@ -72,7 +72,7 @@ def memory(model: HebbianNetwork, replicas: int) -> float:
     if _is_pairwise(model, L):
         return 2 * L * replicas
     if model.has_sign_rows:
-        return 12 * L * replicas
+        return (12 if model.P == 2 else 8) * L * replicas
     return 8 * L * replicas * (model.P + 1 if model.interaction == "distinct" else 1)
 
 
@@ -103,14 +103,16 @@ def make(sample: QuenchedSample, algorithm: str, replicas: int) -> Any:
     if sample.model.has_sign_rows:
         F = sign_polynomial(np.arange(-N - 2, N + 3), N, P, sample.model.interaction)
         up, here, down = F[4:], F[2:-2], F[:-4]
-        S, A = np.zeros((replicas, L), dtype=np.int32), np.zeros((replicas, L))
+        # Twice as many numbers at once in single precision. For P = 2 rows and fields give the same bits.
+        kind = np.float64 if P == 2 else np.float32
+        S, A = np.zeros((replicas, L), dtype=np.int32), np.zeros((replicas, L), dtype=kind)
         B = np.zeros(replicas)
         return kernels.SignRows(
             rows.astype(np.int8, copy=False),
             S,
             A,
             B,
-            (up - down) / 2,
+            ((up - down) / 2).astype(kind),
             (up + down) / 2 - here,
             here.copy(),
             sample.prefactor,

@@ -308,7 +308,7 @@ def test_what_does_not_fit_is_refused_with_the_numbers(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
     monkeypatch.undo()
     monkeypatch.setattr(validation, "available_memory", lambda: 7000.0)
-    with pytest.raises(MemoryError, match=r"2 task\(s\) at once, 3.16 KiB each, and results of .* KiB needs about"):
+    with pytest.raises(MemoryError, match=r"2 task\(s\) at once, 2.7 KiB each, and results of .* KiB needs about"):
         sweep(MODEL, **GRID, **RUN, out=tmp_path / "results.h5", workers=2)
     assert os.listdir(tmp_path) == []
 

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hebbian.interaction import sign_polynomial
 from sim import flip_energies, random
 from sim.glauber import kernels, states
 from tests.sim.cases import NETWORKS, TRAININGS, network, random_spins
@@ -59,6 +60,19 @@ def test_sign_rows_are_exact_integers(training):
     quantum = 4 * sample.prefactor
     np.testing.assert_array_equal(np.round(by_rows / quantum), np.round(by_fields / quantum))
     np.testing.assert_allclose(by_rows, by_fields, rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.parametrize(("P", "N", "K"), [(3, 200, 9000), (4, 160, 20_000), (6, 60, 20_000)])
+@pytest.mark.parametrize("start", ["pattern", "random"])
+def test_single_precision_is_wrong_by_a_millionth_at_most(P, N, K, start):
+    sample = network("storing", "distinct", P, N, K)
+    sigma = sample.xi[0] if start == "pattern" else random_spins(N, 1)
+    S = sample.rows.astype(np.int64) @ sigma
+    up, here, down = (sign_polynomial(S + shift, N, P, "distinct") for shift in (2, 0, -2))
+    # Integers whose sums stay below 2^53: exact.
+    exact = sample.prefactor * (sigma * (sample.rows.T @ ((up - down) / 2)) - ((up + down) / 2 - here).sum())
+    assert abs(sample.rows.T @ ((up - down) / 2)).max() + abs(up - down).sum() < 2**53
+    assert np.abs(flip_energies(sample, sigma) - exact).max() < 1e-6 * np.sqrt(np.mean(exact**2))
 
 
 def test_exponential_interaction_at_large_N():
