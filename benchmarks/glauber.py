@@ -6,6 +6,7 @@ from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from benchmarks import timing
@@ -73,30 +74,48 @@ def read_bandwidth(rows: NDArray[np.int8]) -> float:
     return words.nbytes / timing.best(lambda: words.sum())
 
 
+@njit(fastmath={"reassoc", "contract", "nsz"})
+def multiply_all(rows: NDArray[np.int8], factors: NDArray[np.float32]) -> float:
+    """Return the sum of the scalar products of all rows with real numbers, and nothing else."""
+    total = 0.0
+    for i in range(len(rows)):
+        row, part = rows[i], np.float32(0)
+        for k in range(len(factors)):
+            part += row[k] * factors[k]
+        total += part
+    return total
+
+
 def pairwise() -> None:
-    """P = 2, N = 5000, K = 250, T = 0.3: against `J[i] @ s`."""
-    sample, T = quench(DenseHebbian(N=5000, P=2, K=250)), 0.3
-    plain = timing.best(numpy_couplings(sample, T), 3)
-    print("P = 2, N = 5000, K = 250, T = 0.3, storing, sequential heat bath")
-    print(f"  NumPy loop J[i] @ s   {plain / 5000 * 1e9:10.1f} ns an update")
-    for algorithm in ("fields", "rows"):
-        ours = timing.best(sweeper(sample, T, algorithm, 100)) / 100
-        print(f"  {algorithm:20}  {ours / 5000 * 1e9:10.1f} ns an update   {plain / ours:8.0f} x NumPy")
+    """P = 2, N = 5000, K = 250: against `J[i] @ s`."""
+    sample = quench(DenseHebbian(N=5000, P=2, K=250))
+    plain = timing.best(numpy_couplings(sample, 0.3), 3)
+    print("P = 2, N = 5000, K = 250, storing, sequential heat bath")
+    print(f"  NumPy loop J[i] @ s, T = 0.3   {plain / 5000 * 1e9:10.1f} ns an update")
+    for T in (0.2, 0.3, 0.5, 0.8, 1.2):
+        for algorithm in ("fields", "rows"):
+            ours = timing.best(sweeper(sample, T, algorithm, 100)) / 100
+            speed = f"{ours / 5000 * 1e9:10.1f} ns an update   {plain / ours:8.0f} x NumPy"
+            print(f"  {algorithm:19}, T = {T:g}   {speed}")
 
 
 def dense(training: str, K: int, **data: Any) -> None:
-    """P = 4, N = 160: pattern terms a second, against NumPy and against reading the patterns once."""
-    sample, T = quench(DenseHebbian(N=160, P=4, K=K, training=training, **data)), 0.3
+    """P = 4, N = 160: pattern terms a second, against NumPy, bare scalar products and reading the patterns once."""
+    sample = quench(DenseHebbian(N=160, P=4, K=K, training=training, **data))
     terms = float(sample.rows.size)
-    ours = timing.best(sweeper(sample, T, "rows", 5)) / 5
-    print(f"P = 4 distinct, N = 160, K = {K}, T = 0.3, {training}, sequential heat bath")
-    print(f"  engine                {terms / ours:10.3g} pattern terms a second")
+    print(f"P = 4 distinct, N = 160, K = {K}, {training}, sequential heat bath")
+    ours = {T: terms / (timing.best(sweeper(sample, T, "rows", 5)) / 5) for T in (0.3, 0.6)}
+    for T, speed in ours.items():
+        print(f"  engine, T = {T}       {speed:10.3g} pattern terms a second")
     if sample.model.has_sign_rows:
-        plain = timing.best(numpy_rows(sample, T), 2)
-        limit = read_bandwidth(sample.rows.T)
-        print(f"  NumPy loop            {terms / plain:10.3g} pattern terms a second   {plain / ours:6.1f} x NumPy")
+        rows, factors = np.ascontiguousarray(sample.rows.T), np.ones(len(sample.rows), np.float32)
+        plain = terms / timing.best(numpy_rows(sample, 0.3), 2)
+        bare = terms / timing.best(lambda: multiply_all(rows, factors))
+        limit = read_bandwidth(rows)
+        for name, speed, of in (("NumPy loop, T = 0.3", plain, 0.3), ("bare int8 x float32", bare, 0.6)):
+            print(f"  {name:20}{speed:11.3g} pattern terms a second   {ours[of] / speed:6.2f} x that at T = {of}")
         print(
-            f"  reading the patterns  {limit:10.3g} bytes a second           {terms / ours / limit:6.2f} of that limit"
+            f"  reading the patterns{limit:11.3g} bytes a second           {ours[0.6] / limit:6.2f} x that at T = 0.6"
         )
 
 

@@ -49,7 +49,8 @@ def simulate(
 ) -> xr.Dataset:
     r"""Simulate the dynamics of one network at several temperatures.
 
-    Flip energies are exact (no self-coupling). Sequential Glauber and Metropolis dynamics
+    Flip energies are exact (no self-coupling) but for rounding: with rows of signs that is none for P = 2, and
+    a millionth of their size for P > 2, in single precision. Sequential Glauber and Metropolis dynamics
     sample :math:`e^{-H/T}`; synchronous updates sample another measure, for P = 2 that of Little,
     :math:`\propto \prod_i 2\cosh(h_i/T)`. For T above the spinodal a retrieval state is
     metastable at best: what is measured is an average over the stated window.

@@ -35,7 +35,7 @@ from sim.random import fill_sites, fill_uniforms
 GLAUBER, METROPOLIS, DESCENT = 0, 1, 2
 ORDERED, RANDOM, SYNCHRONOUS = 0, 1, 2
 
-# Sums of integers held in doubles are exact whatever their order, below 2^53.
+# Sums of integers are exact whatever their order, below 2^53 in double precision and 2^24 in single precision.
 _REASSOCIATE = {"reassoc", "contract", "nsz"}
 BLOCK = 512
 # Numbers of single precision are added up in blocks, and these in double precision.
