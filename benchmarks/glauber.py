@@ -10,7 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from benchmarks import timing
-from hebbian import DenseHebbian, QuenchedSample
+from hebbian import DenseHebbian, MultitaskingHebbian, QuenchedSample
 from sim import random
 from sim.glauber import kernels, states
 
@@ -119,6 +119,15 @@ def dense(training: str, K: int, **data: Any) -> None:
         )
 
 
+def multitasking() -> None:
+    """P = 2, diluted patterns, N = 100,000, K = 5: updates a second."""
+    sample = quench(MultitaskingHebbian(N=100_000, K=5, dilution=0.2))
+    print("multitasking, N = 100000, K = 5, storing, sequential heat bath")
+    for T in (0.05, 0.3, 0.6):
+        ours = timing.best(sweeper(sample, T, "rows", 10)) / 10 / sample.model.N
+        print(f"  engine, T = {T:<11}{1 / ours:8.3g} updates a second   {ours * 1e9:6.1f} ns each")
+
+
 def memory() -> None:
     """N = 200, P = 4, K = 240,000 storing: peak memory of a process that draws and simulates it."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
@@ -146,6 +155,7 @@ def main() -> None:
     dense("storing", 80_000)
     dense("supervised", 20_000, quality=0.6, examples=20)
     dense("unsupervised", 8_000, quality=0.6, examples=10)
+    multitasking()
     memory()
 
 

@@ -8,7 +8,7 @@ a field reads one contiguous line.
 =============  ==================================  =================================
 state          network                             a flip energy costs
 =============  ==================================  =================================
-PairRows       +-1 rows, P = 2, short integers     one dot product of a row, in integers
+PairRows       integer rows, P = 2                 one dot product of a row, in integers
 SignRows       +-1 rows, polynomial interaction    one dot product of a row
 SymmetricRows  integer rows, distinct tuples       P - 1 fused passes over a row
 PowerRows      integer rows, all tuples            P passes over a row
@@ -44,12 +44,13 @@ _LN_2, _SQUARE_ROOT_OF_HALF = math.log(2), int(np.float64(math.sqrt(0.5)).view(n
 
 
 class PairRows(NamedTuple):
-    r"""Rows of +-1, P = 2: the flip energy is :math:`4c[\sigma_i \sum_\mu \eta_i^\mu S_\mu - L]`, of short integers."""
+    r"""Integer rows, P = 2: the flip energy is :math:`4c\sum_\mu [\sigma_i \eta_i^\mu S_\mu - (\eta_i^\mu)^2]`."""
 
-    rows: NDArray[np.int8]  # (N, L)
-    S: NDArray[np.int16]  # (replicas, L)
+    rows: NDArray[np.signedinteger]  # (N, L)
+    S: NDArray[np.signedinteger]  # (replicas, L)
+    squares: NDArray[np.int64]  # (N,): sum of the squares of a site's entries
     prefactor: float
-    diagonal: float  # sum of S^2 over tuples that do not count
+    diagonal: float  # sum of all squares, if they do not belong to the energy
 
 
 class SignRows(NamedTuple):
@@ -120,11 +121,11 @@ def pair_rows_rebuild(state, sigma, r):
 
 def pair_rows_flip_energy(state, sigma, r, i):
     row, S = state.rows[i], state.S[r]
-    # In 32 bits: the processor multiplies and adds pairs of short integers at once.
+    # In 32 bits, which are enough: the processor multiplies and adds pairs of short integers at once.
     total = np.int32(0)
     for k in range(S.size):
         total = np.int32(total + np.int32(np.int32(row[k]) * np.int32(S[k])))
-    return 4.0 * state.prefactor * (sigma[r, i] * total - S.size)
+    return 4.0 * state.prefactor * (sigma[r, i] * total - state.squares[i])
 
 
 def pair_rows_flip(state, sigma, r, i):
@@ -135,9 +136,9 @@ def pair_rows_flip(state, sigma, r, i):
 
 
 def pair_rows_energy(state, sigma, r):
-    S, total = state.S[r], 0
+    S, total = state.S[r], 0.0
     for k in range(S.size):
-        total += int(S[k]) * int(S[k])
+        total += float(S[k]) * float(S[k])
     return -state.prefactor * (total - state.diagonal)
 
 

@@ -51,8 +51,9 @@ def choose(sample: QuenchedSample, algorithm: str, updates: float, T: ArrayLike)
     p = special.expit(-2 / np.maximum(T, 1e-3))
     flips = updates * float(np.mean(2 * p * (1 - p)))
     # Nanoseconds on one core, of an update or a flip and of each of its terms. Couplings beyond the caches are slow.
-    short, near = _is_pairwise(sample.model, L), N * N < _CACHED
-    by_rows = updates * (8 + 0.035 * L) + flips * (35 + 0.05 * L) if short else updates * 0.3 * L + flips * 0.6 * L
+    kind, near = pair_type(sample.model, L), N * N < _CACHED
+    term = {None: 0.3, np.int16: 0.035, np.int32: 0.1}[kind]
+    by_rows = updates * (8 + term * L) + flips * (35 + 2 * term * L)
     by_fields = updates * 5 + flips * (30 + (0.08 if near else 0.3) * N) + 0.04 * float(N) * N * L
     return "fields" if N <= _LARGEST_N and by_fields < by_rows else "rows"
 
@@ -69,8 +70,8 @@ def memory(model: HebbianNetwork, replicas: int) -> float:
     L = float(model.K or 0) * ((model.examples or 1) if model.training == "unsupervised" else 1)
     if model.P is None:
         return 16 * L * replicas
-    if _is_pairwise(model, L):
-        return 2 * L * replicas
+    if (kind := pair_type(model, L)) is not None:
+        return np.dtype(kind).itemsize * L * replicas
     if model.has_sign_rows:
         return (12 if model.P == 2 else 8) * L * replicas
     return 8 * L * replicas * (model.P + 1 if model.interaction == "distinct" else 1)
@@ -96,23 +97,24 @@ def make(sample: QuenchedSample, algorithm: str, replicas: int) -> Any:
         drop = -np.expm1(-2 * sample.scale * np.arange(-largest, largest + 1))
         S, weights = np.zeros((replicas, L), dtype=np.int64), np.zeros((replicas, L))
         return kernels.ExponentRows(rows, S, weights, np.zeros(replicas), drop, sample.scale, sample.prefactor)
-    if _is_pairwise(sample.model, L):
-        diagonal = float(N) * L if distinct else 0.0
-        S = np.zeros((replicas, L), dtype=np.int16)
-        return kernels.PairRows(rows.astype(np.int8, copy=False), S, sample.prefactor, diagonal)
+    if (kind := pair_type(sample.model, L)) is not None:
+        step = max(1, _BLOCK // L)
+        squares = np.concatenate([(rows[i : i + step].astype(np.int64) ** 2).sum(axis=1) for i in range(0, N, step)])
+        diagonal = float(squares.sum()) if distinct else 0.0
+        return kernels.PairRows(rows, np.zeros((replicas, L), kind), squares, sample.prefactor, diagonal)
     if sample.model.has_sign_rows:
         F = sign_polynomial(np.arange(-N - 2, N + 3), N, P, sample.model.interaction)
         up, here, down = F[4:], F[2:-2], F[:-4]
         # Twice as many numbers at once in single precision. For P = 2 rows and fields give the same bits.
-        kind = np.float64 if P == 2 else np.float32
-        S, A = np.zeros((replicas, L), dtype=np.int32), np.zeros((replicas, L), dtype=kind)
+        real = np.float64 if P == 2 else np.float32
+        S, A = np.zeros((replicas, L), dtype=np.int32), np.zeros((replicas, L), dtype=real)
         B = np.zeros(replicas)
         return kernels.SignRows(
             rows.astype(np.int8, copy=False),
             S,
             A,
             B,
-            ((up - down) / 2).astype(kind),
+            ((up - down) / 2).astype(real),
             (up + down) / 2 - here,
             here.copy(),
             sample.prefactor,
@@ -123,9 +125,16 @@ def make(sample: QuenchedSample, algorithm: str, replicas: int) -> Any:
     return kernels.PowerRows(rows, np.zeros((replicas, L)), np.zeros((2, kernels.BLOCK)), P, sample.prefactor)
 
 
-def _is_pairwise(model: HebbianNetwork, L: float) -> bool:
-    """Whether a network has P = 2 and L rows of signs whose products are short integers, with sums below 2^31."""
-    return model.P == 2 and model.has_sign_rows and model.N < 2**15 and L * model.N < 2**31
+def pair_type(model: HebbianNetwork, L: float) -> type[np.signedinteger[Any]] | None:
+    """Return the type of integers that holds the scalar products S of L rows of a network with P = 2.
+
+    None if P is another, or if the sum of their products with the entries of a site may not be below 2^31.
+    """
+    entry = float(model.examples or 1) if model.training == "supervised" else 1.0
+    largest = entry * model.N
+    if model.P != 2 or L * entry * largest >= 2**31:
+        return None
+    return np.int16 if largest < 2**15 else np.int32
 
 
 def _cached_fields(sample: QuenchedSample, replicas: int) -> kernels.CachedFields:

@@ -90,7 +90,7 @@ def with_self_coupling(make):
 def test_a_self_coupling_is_noticed(P, algorithm, monkeypatch):
     sample = network("storing", "distinct", P, N, K)
     T = temperature(sample)
-    # Short integers leave no place for it.
-    monkeypatch.setattr(states, "_is_pairwise", lambda *_: False)
+    # Pairs in integers leave no place for it.
+    monkeypatch.setattr(states, "pair_type", lambda *_: None)
     monkeypatch.setattr(front.states, "make", with_self_coupling(states.make))
     assert p_value(sample, exact.boltzmann(sample, T), T, "glauber", "random", algorithm, independent=False) < 1e-12

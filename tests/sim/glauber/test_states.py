@@ -20,35 +20,53 @@ KINDS = {
 def test_kind_of_state(training, interaction, P):
     sample = network(training, interaction, P, 12, 4)
     rows = "integers" if training == "supervised" else "signs"
-    kind = KINDS.get((rows, interaction), kernels.ExponentRows)
-    expected = kernels.PairRows if P == 2 and kind is kernels.SignRows else kind
+    expected = kernels.PairRows if P == 2 else KINDS.get((rows, interaction), kernels.ExponentRows)
     assert type(states.make(sample, "rows", 2)) is expected
 
 
-@pytest.mark.parametrize(("N", "L", "short"), [(32_767, 65_538, True), (32_767, 65_539, False), (32_768, 2, False)])
-def test_short_integers_hold_what_they_have_to(N, L, short):
-    # All spins along a row give S = N; L rows alike give a sum of L N.
-    assert states._is_pairwise(DenseHebbian(N=N, P=2, K=L), L) == short
-    assert not states._is_pairwise(DenseHebbian(N=20, P=4, K=L), L)
-    assert short == (N <= np.iinfo(np.int16).max and N * L <= np.iinfo(np.int32).max)
+SUPERVISED = {"training": "supervised", "quality": 0.5}
 
 
-@pytest.mark.parametrize("interaction", ["distinct", "all"])
-def test_pairs_by_short_integers_and_by_tables_have_the_same_bits(interaction, monkeypatch):
-    sample = network("storing", interaction, 2, 300, 20)
+@pytest.mark.parametrize(
+    ("N", "L", "data", "expected"),
+    [
+        (32_767, 65_538, {}, np.int16),
+        (32_767, 65_539, {}, None),
+        (32_768, 2, {}, np.int32),
+        (3276, 2, SUPERVISED | {"examples": 10}, np.int16),
+        (3277, 2, SUPERVISED | {"examples": 10}, np.int32),
+        (1000, 2, SUPERVISED | {"examples": 1036}, np.int32),
+        (1000, 2, SUPERVISED | {"examples": 1037}, None),
+    ],
+)
+def test_integers_hold_what_they_have_to(N, L, data, expected):
+    # All spins along a row of examples that agree give S = M N; L such rows give a sum of L M^2 N.
+    kind, M = states.pair_type(DenseHebbian(N=N, P=2, K=L, **data), L), data.get("examples", 1)
+    assert kind is expected
+    assert (kind is not None) == (L * M * M * N <= np.iinfo(np.int32).max)
+    assert (kind is np.int16) == (kind is not None and M * N <= np.iinfo(np.int16).max)
+    assert states.pair_type(DenseHebbian(N=20, P=4, K=L), L) is None
+
+
+@pytest.mark.parametrize("training", ["storing", "supervised", "unsupervised"])
+@pytest.mark.parametrize("interaction", ["distinct", "all", "diluted"])
+@pytest.mark.parametrize("kind", [None, np.int32])
+def test_pairs_have_the_same_bits_in_all_numbers(training, interaction, kind, monkeypatch):
+    sample = network(training, interaction, 2, 300, 20)
     options = {"T": [0.3, 1.0], "sweeps": 100, "seed": 1, "algorithm": "rows", "configurations": True, "series": True}
-    short = simulate(sample, **options)
-    monkeypatch.setattr(states, "_is_pairwise", lambda *_: False)
-    tables = simulate(sample, **options)
-    np.testing.assert_array_equal(short.spins, tables.spins)
-    np.testing.assert_array_equal(short.energy_series, tables.energy_series)
-    assert short.acceptance.min() > 0.001
+    shortest = simulate(sample, **options)
+    assert states.pair_type(sample.model, len(sample.rows)) is np.int16
+    monkeypatch.setattr(states, "pair_type", lambda *_: kind)
+    longer = simulate(sample, **options)
+    np.testing.assert_array_equal(shortest.spins, longer.spins)
+    np.testing.assert_array_equal(shortest.energy_series, longer.energy_series)
+    assert shortest.acceptance.min() > 0.001
 
 
-def test_sums_at_the_limits_of_short_integers_are_exact():
-    # The largest S there is, and 2^31 - 1 is not far from the sum over rows.
-    N, L = 32_767, 60_000
-    state = kernels.PairRows(np.ones((2, L), np.int8), np.full((1, L), N, np.int16), 1.0, 0.0)
+@pytest.mark.parametrize(("kind", "N", "L"), [(np.int16, 32_767, 65_538), (np.int32, 1_000_000, 2147)])
+def test_sums_at_the_limits_of_integers_are_exact(kind, N, L):
+    ones, S = np.ones((2, L), np.int8), np.full((1, L), N, kind)
+    state = kernels.PairRows(ones, S, np.full(2, L), 1.0, 0.0)
     costs, _ = kernels.flip_energies(state, np.ones((1, 2), np.int8), 0)
     assert costs.tolist() == [4.0 * (N * L - L)] * 2
 
