@@ -73,7 +73,7 @@ def memory(model: HebbianNetwork, replicas: int) -> float:
     if (kind := pair_type(model, L)) is not None:
         return np.dtype(kind).itemsize * L * replicas
     if model.has_sign_rows:
-        return (12 if model.P == 2 else 8) * L * replicas
+        return (4 + np.dtype(_real_type(model)).itemsize) * L * replicas
     return 8 * L * replicas * (model.P + 1 if model.interaction == "distinct" else 1)
 
 
@@ -105,8 +105,7 @@ def make(sample: QuenchedSample, algorithm: str, replicas: int) -> Any:
     if sample.model.has_sign_rows:
         F = sign_polynomial(np.arange(-N - 2, N + 3), N, P, sample.model.interaction)
         up, here, down = F[4:], F[2:-2], F[:-4]
-        # Twice as many numbers at once in single precision. For P = 2 rows and fields give the same bits.
-        real = np.float64 if P == 2 else np.float32
+        real = _real_type(sample.model)
         S, A = np.zeros((replicas, L), dtype=np.int32), np.zeros((replicas, L), dtype=real)
         B = np.zeros(replicas)
         return kernels.SignRows(
@@ -123,6 +122,16 @@ def make(sample: QuenchedSample, algorithm: str, replicas: int) -> Any:
         e, buffer = np.zeros((replicas, P + 1, L)), np.zeros(kernels.BLOCK)
         return kernels.SymmetricRows(rows, e, buffer, sample.prefactor * math.factorial(P))
     return kernels.PowerRows(rows, np.zeros((replicas, L)), np.zeros((2, kernels.BLOCK)), P, sample.prefactor)
+
+
+def _real_type(model: HebbianNetwork) -> type[np.floating[Any]]:
+    """Return the type of real numbers of which a field of rows of signs is the sum.
+
+    Single precision, of which a processor does twice as many at once; but double where sums, below 4096 (N + 2)^P in
+    a block, may not be below 2^128, and for P = 2, where rows and fields give the same bits.
+    """
+    P = model.P or 0
+    return np.float64 if P == 2 or P * math.log2(model.N + 2) > 115 else np.float32
 
 
 def pair_type(model: HebbianNetwork, L: float) -> type[np.signedinteger[Any]] | None:

@@ -62,6 +62,20 @@ def test_sign_rows_are_exact_integers(training):
     np.testing.assert_allclose(by_rows, by_fields, rtol=1e-14, atol=1e-14)
 
 
+@pytest.mark.parametrize("interaction", ["distinct", "all"])
+@pytest.mark.parametrize(("P", "real"), [(16, np.float32), (17, np.float64), (30, np.float64)])
+def test_high_orders_do_not_overflow(P, real, interaction):
+    sample = network("storing", interaction, P, 140, 3)
+    assert states.make(sample, "rows", 1).A.dtype == real
+    for sigma in (sample.xi[0], random_spins(140, 1)):
+        flipped = sigma.copy()
+        flipped[5] *= -1
+        expected = sample.energy(flipped) - sample.energy(sigma)
+        found = flip_energies(sample, sigma)
+        assert np.isfinite(found).all()
+        assert found[5] == pytest.approx(expected, rel=1e-5, abs=1e-9 * abs(sample.energy(sigma)))
+
+
 @pytest.mark.parametrize(("P", "N", "K"), [(3, 200, 9000), (4, 160, 20_000), (6, 60, 20_000)])
 @pytest.mark.parametrize("start", ["pattern", "random"])
 def test_single_precision_is_wrong_by_a_millionth_at_most(P, N, K, start):
