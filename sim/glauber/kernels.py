@@ -10,8 +10,8 @@ state          network                             a flip energy costs
 =============  ==================================  =================================
 PairRows       integer rows, P = 2                 one dot product of a row, in integers
 SignRows       +-1 rows, polynomial interaction    one dot product of a row
-SymmetricRows  integer rows, distinct tuples       P - 1 fused passes over a row
-PowerRows      integer rows, all tuples            P passes over a row
+SymmetricRows  integer rows, distinct tuples       one pass, P products a term
+PowerRows      integer rows, all tuples            one pass, 2 P products a term
 ExponentRows   integer rows, exponential           one pass with a look-up
 CachedFields   P = 2, any rows                     O(1); an accepted flip O(N)
 =============  ==================================  =================================
@@ -23,6 +23,7 @@ holds a compiled function, not of those it calls.
 # ruff: noqa: D103
 # mypy: disable-error-code="no-untyped-def"
 import math
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +38,6 @@ ORDERED, RANDOM, SYNCHRONOUS = 0, 1, 2
 
 # Sums of integers are exact whatever their order, below 2^53 in double precision and 2^24 in single precision.
 _REASSOCIATE = {"reassoc", "contract", "nsz"}
-BLOCK = 512
 # Numbers of single precision are added up in blocks, and these in double precision.
 LONG_BLOCK = 4096
 _LN_2, _SQUARE_ROOT_OF_HALF = math.log(2), int(np.float64(math.sqrt(0.5)).view(np.int64))
@@ -60,6 +60,8 @@ class SignRows(NamedTuple):
     S: NDArray[np.int32]  # (replicas, L)
     A: NDArray[np.floating]  # (replicas, L): A(S)
     B: NDArray[np.float64]  # (replicas,): sum of B(S)
+    cubic_A: NDArray[np.floating]  # (4,): A as a polynomial, or empty if P > 4
+    cubic_B: NDArray[np.float64]
     table_A: NDArray[np.floating]  # (2 N + 1,), at S + N
     table_B: NDArray[np.float64]
     table_F: NDArray[np.float64]
@@ -71,7 +73,7 @@ class SymmetricRows(NamedTuple):
 
     rows: NDArray[np.signedinteger]  # (N, L)
     e: NDArray[np.float64]  # (replicas, P + 1, L)
-    buffer: NDArray[np.float64]  # (BLOCK,)
+    orders: tuple[int, ...]  # 1 .. P: of a tuple the compiler knows the length
     prefactor: float  # times P!
 
 
@@ -80,8 +82,7 @@ class PowerRows(NamedTuple):
 
     rows: NDArray[np.signedinteger]  # (N, L)
     S: NDArray[np.float64]  # (replicas, L)
-    buffer: NDArray[np.float64]  # (2, BLOCK)
-    P: int
+    orders: tuple[int, ...]  # 1 .. P
     prefactor: float
 
 
@@ -144,13 +145,30 @@ def pair_rows_energy(state, sigma, r):
 
 def sign_rows_rebuild(state, sigma, r):
     multiply(state.rows, sigma[r], state.S[r])
-    sign_rows_tabulate(state, r)
+    sign_rows_move(state, r, 0, 0)
 
 
-@njit
-def sign_rows_tabulate(state, r):
-    N, S, A, total = state.rows.shape[0], state.S[r], state.A[r], 0.0
+@njit(fastmath=_REASSOCIATE)
+def sign_rows_move(state, r, i, change):
+    """Add `change` times row i to S, and evaluate A and B there."""
+    row, S, A, change, N = state.rows[i], state.S[r], state.A[r], np.int32(change), state.rows.shape[0]
+    if state.cubic_A.size:
+        a_0, a_1, a_2, a_3 = state.cubic_A
+        b_0, b_1, b_2, _ = state.cubic_B
+        sum_x, sum_squares = 0.0, 0.0
+        for k in range(S.size):
+            S[k] += change * row[k]
+            x = A.dtype.type(S[k])
+            square = x * x
+            A[k] = (a_0 + a_2 * square) + x * (a_1 + a_3 * square)
+            sum_x += x
+            sum_squares += square
+        state.B[r] = b_0 * S.size + b_1 * sum_x + b_2 * sum_squares
+        return
+    total = 0.0
     # Indices without a sign, which need no look whether to count from the end; a loop a table.
+    for k in range(S.size):
+        S[k] += change * row[k]
     for k in range(S.size):
         A[k] = state.table_A[np.uint64(S[k] + N)]
     for k in range(S.size):
@@ -170,12 +188,8 @@ def sign_rows_flip_energy(state, sigma, r, i):
 
 
 def sign_rows_flip(state, sigma, r, i):
-    row, S = state.rows[i], state.S[r]
-    change = np.int32(-2 * sigma[r, i])
-    for k in range(S.size):
-        S[k] += change * row[k]
+    sign_rows_move(state, r, i, -2 * sigma[r, i])
     sigma[r, i] = -sigma[r, i]
-    sign_rows_tabulate(state, r)
 
 
 def sign_rows_energy(state, sigma, r):
@@ -196,63 +210,62 @@ def symmetric_rows_rebuild(state, sigma, r):
                 e[order, k] += sigma[r, i] * state.rows[i, k] * e[order - 1, k]
 
 
-def symmetric_rows_flip_energy(state, sigma, r, i):
-    e, row, spin, without = state.e[r], state.rows[i], float(sigma[r, i]), state.buffer
-    P = e.shape[0] - 1
-    total = 0.0
-    for start in range(0, row.size, BLOCK):
-        width = min(BLOCK, row.size - start)
-        # e_k of all sites but i, for k = 1 .. P - 1: e_k - y e_{k-1} of the same.
-        entries = row[start : start + width]
-        without[:width] = 1.0
-        for order in range(1, P):
-            symmetric = e[order, start : start + width]
-            for k in range(width):
-                without[k] = symmetric[k] - spin * entries[k] * without[k]
-        for k in range(width):
-            total += entries[k] * without[k]
-    return 2.0 * state.prefactor * spin * total
-
-
-def symmetric_rows_flip(state, sigma, r, i):
-    e, row, spin, without = state.e[r], state.rows[i], float(sigma[r, i]), state.buffer
-    for start in range(0, row.size, BLOCK):
-        width = min(BLOCK, row.size - start)
-        entries = row[start : start + width]
-        without[:width] = 1.0
-        for order in range(1, e.shape[0]):
-            symmetric = e[order, start : start + width]
-            for k in range(width):
-                shift = spin * entries[k] * without[k]
-                without[k] = symmetric[k] - shift
-                symmetric[k] -= 2.0 * shift
-    sigma[r, i] = -sigma[r, i]
-
-
 def symmetric_rows_energy(state, sigma, r):
     return -state.prefactor * state.e[r, -1].sum()
+
+
+@cache
+def symmetric_rows(P):
+    """Return the verbs of SymmetricRows: P is a constant, so that its loops unroll."""
+
+    def flip_energy(state, sigma, r, i):
+        e, row, spin, total = state.e[r], state.rows[i], float(sigma[r, i]), 0.0
+        for k in range(row.size):
+            y, without = spin * row[k], 1.0
+            # e_k of all sites but i, for k = 1 .. P - 1: e_k - y e_{k-1} of the same.
+            for order in range(1, P):
+                without = e[order, k] - y * without
+            total += y * without
+        return 2.0 * state.prefactor * total
+
+    def flip(state, sigma, r, i):
+        e, row, spin = state.e[r], state.rows[i], float(sigma[r, i])
+        for k in range(row.size):
+            y, without = spin * row[k], 1.0
+            for order in range(1, P + 1):
+                shift = y * without
+                without = e[order, k] - shift
+                e[order, k] = without - shift
+        sigma[r, i] = -sigma[r, i]
+
+    return symmetric_rows_rebuild, flip_energy, flip, symmetric_rows_energy, unit_one
 
 
 def power_rows_rebuild(state, sigma, r):
     multiply(state.rows, sigma[r], state.S[r])
 
 
-def power_rows_flip_energy(state, sigma, r, i):
-    S, row, twice = state.S[r], state.rows[i], 2.0 * sigma[r, i]
-    before, after = state.buffer[0], state.buffer[1]
-    total = 0.0
-    for start in range(0, row.size, BLOCK):
-        width = min(BLOCK, row.size - start)
-        entries, products = row[start : start + width], S[start : start + width]
-        before[:width] = 1.0
-        after[:width] = 1.0
-        for _ in range(state.P):
-            for k in range(width):
-                before[k] *= products[k]
-                after[k] *= products[k] - twice * entries[k]
-        for k in range(width):
-            total += before[k] - after[k]
-    return state.prefactor * total
+@cache
+def power_rows(P):
+    """Return the verbs of PowerRows: P is a constant, so that its loops unroll."""
+
+    def flip_energy(state, sigma, r, i):
+        S, row, twice, total = state.S[r], state.rows[i], 2.0 * sigma[r, i], 0.0
+        for k in range(row.size):
+            before, after = 1.0, 1.0
+            for _ in range(P):
+                before *= S[k]
+                after *= S[k] - twice * row[k]
+            total += before - after
+        return state.prefactor * total
+
+    def energy(state, sigma, r):
+        total = 0.0
+        for k in range(state.S.shape[1]):
+            total += state.S[r, k] ** P
+        return -state.prefactor * total
+
+    return power_rows_rebuild, flip_energy, power_rows_flip, energy, unit_one
 
 
 def power_rows_flip(state, sigma, r, i):
@@ -260,13 +273,6 @@ def power_rows_flip(state, sigma, r, i):
     for k in range(S.size):
         S[k] -= twice * row[k]
     sigma[r, i] = -sigma[r, i]
-
-
-def power_rows_energy(state, sigma, r):
-    total = 0.0
-    for k in range(state.S.shape[1]):
-        total += state.S[r, k] ** state.P
-    return -state.prefactor * total
 
 
 def exponent_rows_rebuild(state, sigma, r):
@@ -336,14 +342,8 @@ def unit_peak(state, r):
 VERBS = {
     PairRows: (pair_rows_rebuild, pair_rows_flip_energy, pair_rows_flip, pair_rows_energy, unit_one),
     SignRows: (sign_rows_rebuild, sign_rows_flip_energy, sign_rows_flip, sign_rows_energy, unit_one),
-    SymmetricRows: (
-        symmetric_rows_rebuild,
-        symmetric_rows_flip_energy,
-        symmetric_rows_flip,
-        symmetric_rows_energy,
-        unit_one,
-    ),
-    PowerRows: (power_rows_rebuild, power_rows_flip_energy, power_rows_flip, power_rows_energy, unit_one),
+    SymmetricRows: symmetric_rows,
+    PowerRows: power_rows,
     ExponentRows: (
         exponent_rows_rebuild,
         exponent_rows_flip_energy,
@@ -391,27 +391,34 @@ _OPTIONS = {"fastmath": _REASSOCIATE}
 
 @overload(rebuild, jit_options=_OPTIONS)
 def _rebuild(state, sigma, r):
-    return VERBS[state.instance_class][0]
+    return _verb(state, 0)
 
 
 @overload(flip_energy, jit_options=_OPTIONS)
 def _flip_energy(state, sigma, r, i):
-    return VERBS[state.instance_class][1]
+    return _verb(state, 1)
 
 
 @overload(flip, jit_options=_OPTIONS)
 def _flip(state, sigma, r, i):
-    return VERBS[state.instance_class][2]
+    return _verb(state, 2)
 
 
 @overload(energy, jit_options=_OPTIONS)
 def _energy(state, sigma, r):
-    return VERBS[state.instance_class][3]
+    return _verb(state, 3)
 
 
 @overload(unit, jit_options=_OPTIONS)
 def _unit(state, r):
-    return VERBS[state.instance_class][4]
+    return _verb(state, 4)
+
+
+def _verb(state, number):
+    verbs = VERBS[state.instance_class]
+    if callable(verbs):
+        verbs = verbs(state.types[state.fields.index("orders")].count)
+    return verbs[number]
 
 
 @njit(error_model="numpy")

@@ -92,6 +92,7 @@ def make(sample: QuenchedSample, algorithm: str, replicas: int) -> Any:
     S: NDArray[Any]
     P, distinct = sample.model.P, sample.model.interaction == "distinct"
     rows = np.ascontiguousarray(sample.rows.T)
+    orders = tuple(range(1, (P or 0) + 1))
     if P is None:
         largest = int(np.abs(rows).max())
         drop = -np.expm1(-2 * sample.scale * np.arange(-largest, largest + 1))
@@ -105,6 +106,7 @@ def make(sample: QuenchedSample, algorithm: str, replicas: int) -> Any:
     if sample.model.has_sign_rows:
         F = sign_polynomial(np.arange(-N - 2, N + 3), N, P, sample.model.interaction)
         up, here, down = F[4:], F[2:-2], F[:-4]
+        cubic_A, cubic_B = _cubics(N, P, sample.model.interaction)
         real = _real_type(sample.model)
         S, A = np.zeros((replicas, L), dtype=np.int32), np.zeros((replicas, L), dtype=real)
         B = np.zeros(replicas)
@@ -113,15 +115,33 @@ def make(sample: QuenchedSample, algorithm: str, replicas: int) -> Any:
             S,
             A,
             B,
+            cubic_A.astype(real),
+            cubic_B,
             ((up - down) / 2).astype(real),
             (up + down) / 2 - here,
             here.copy(),
             sample.prefactor,
         )
     if distinct:
-        e, buffer = np.zeros((replicas, P + 1, L)), np.zeros(kernels.BLOCK)
-        return kernels.SymmetricRows(rows, e, buffer, sample.prefactor * math.factorial(P))
-    return kernels.PowerRows(rows, np.zeros((replicas, L)), np.zeros((2, kernels.BLOCK)), P, sample.prefactor)
+        e = np.zeros((replicas, P + 1, L))
+        return kernels.SymmetricRows(rows, e, orders, sample.prefactor * math.factorial(P))
+    return kernels.PowerRows(rows, np.zeros((replicas, L)), orders, sample.prefactor)
+
+
+def _cubics(N: int, P: int, interaction: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the coefficients of A and of B, polynomials of degrees P - 1 and P - 2; none if P > 4."""
+    if P > 4:
+        return np.empty(0), np.empty(0)
+    F = sign_polynomial(np.arange(-4, 5), N, P, interaction)
+    up, here, down = F[4:], F[2:-2], F[:-4]
+    return _cubic((up - down) / 2), _cubic((up + down) / 2 - here)
+
+
+def _cubic(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the coefficients of a polynomial of degree 3 with these values at -2 .. 2; exact, of integers."""
+    odd, odd_at_2 = (values[3] - values[1]) / 2, (values[4] - values[0]) / 2
+    third = (odd_at_2 - 2 * odd) / 6
+    return np.array([values[2], odd - third, (values[3] + values[1]) / 2 - values[2], third])
 
 
 def _real_type(model: HebbianNetwork) -> type[np.floating[Any]]:

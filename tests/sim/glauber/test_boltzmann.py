@@ -81,7 +81,8 @@ def with_self_coupling(make):
             return state
         # Delta H = 2 sigma_i (P/2) sum_mu xi_i S^{P-1} / N^{P-1}
         S, P = np.arange(-sample.model.N, sample.model.N + 1.0), sample.model.P
-        return state._replace(table_A=2 * P * S ** (P - 1), table_B=np.zeros_like(S))
+        none = np.empty(0)
+        return state._replace(table_A=2 * P * S ** (P - 1), table_B=np.zeros_like(S), cubic_A=none, cubic_B=none)
 
     return naive
 
