@@ -153,9 +153,8 @@ def _calibrate(
 def _time(
     model: HebbianNetwork, options: Mapping[str, Any], sample: QuenchedSample, sweeps: int
 ) -> tuple[float, dict[str, front.Variable]]:
-    """Time a simulation of a few sweeps by the algorithm of the whole task, which a short one would not choose."""
-    algorithm = states.choose(sample, options.get("algorithm", "auto"), front.updates(model, options), options["T"])
-    short = dict(options) | {"sweeps": sweeps, "equilibration": 0, "algorithm": algorithm}
+    """Time a simulation of a few sweeps by the algorithms of the whole task, which a short one would not choose."""
+    parts, short = front.plan(sample, options), dict(options) | {"sweeps": sweeps, "equilibration": 0}
     start = time.perf_counter()
-    variables = front.measure(sample, short, seed=0, task=(0,))
+    variables = front.measure(sample, short, seed=0, task=(0,), parts=parts)
     return time.perf_counter() - start, variables
