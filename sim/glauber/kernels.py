@@ -613,9 +613,10 @@ def fill_bounds(out, thresholds, rule, beta, unit):
         out[:] = 0
         return
     upper, lower = (1, 0) if rule == GLAUBER else (0, -1)
+    scale = 1.0 / (beta * unit)
     for k in range(out.size):
         threshold = thresholds[k]
-        bound = 0.0 if threshold == 0.0 else np.floor(threshold / (beta * unit)) - lower
+        bound = 0.0 if threshold == 0.0 else np.floor(threshold * scale) - lower
         bound = min(max(bound, -2147483646.0), 2147483646.0)
         above, below = reduced(beta, 1.0, unit * (bound + upper)), reduced(beta, 1.0, unit * (bound + lower))
         if rule == GLAUBER:

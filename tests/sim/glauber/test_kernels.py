@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hebbian import DenseHebbian
 from hebbian.interaction import sign_polynomial
 from sim import flip_energies, random
 from sim.glauber import front, kernels, states
@@ -51,6 +52,26 @@ def kernels_energy(sample, spins):
     if sample.model.P is None:
         return sample.log_energy(spins[0])
     return sample.energy(spins[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("examples", "bound"), [(20, 0.0), (400_000, 1e-9)])
+def test_sums_do_not_drift_between_refreshes(examples, bound):
+    # Half of 1.2 million updates are flips. Sums over tuples are integers, here below 2^53 and beyond.
+    model = DenseHebbian(N=60, P=4, K=10, training="supervised", quality=0.5, examples=examples)
+    sample = model.quench(rng=random.stream(1, (0,), "patterns"))
+    state, sigma = states.make(sample, "rows", 1), random_spins(60, 1)[None].copy()
+    kernels.build(state, sigma)
+    chains, record = front.of_temperatures(np.array([1e3]), 1), np.zeros((20 * front._CHUNK, 4, 1))
+    arguments = (kernels.GLAUBER, kernels.ORDERED, 0, np.array([1, 2], dtype=np.uint32), *front.probe(sample, 0))
+    keep = (np.zeros((0, 0), np.int8), np.zeros((1, 0), np.int64), np.zeros((0, 1, 60), np.int8))
+    kernels.run(state, sigma, chains, *arguments, record, np.zeros((len(record), 1, 0)), *keep)
+    running, _ = kernels.flip_energies(state, sigma, 0)
+    kernels.build(state, sigma)
+    rebuilt, _ = kernels.flip_energies(state, sigma, 0)
+    assert record[:, 3].mean() > 0.4
+    assert np.abs(running - rebuilt).max() <= bound * np.sqrt(np.mean(rebuilt**2))
+    assert (running == rebuilt).all() == (bound == 0.0)
 
 
 @pytest.mark.parametrize("training", ["storing", "unsupervised"])
