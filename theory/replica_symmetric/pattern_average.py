@@ -178,6 +178,12 @@ def frequencies(n: NDArray[np.float64], T: float, law: Entries) -> float:
 @njit(cache=True, error_model="numpy")
 def _characteristic(u: float, law: Entries) -> tuple[float, float, float, float, float]:
     r"""Return the averages of cos, :math:`\hat\eta` sin, xi sin, :math:`\hat\eta^2` cos, xi^2 cos, of u hat_eta."""
+    filled = 1.0 - law.dilution
+    if u == 0.0:
+        return 1.0, 0.0, 0.0, filled, filled
+    if law.examples == 0.0 and law.deviation == 0.0:
+        cos, sin = filled * math.cos(u), filled * math.sin(u)
+        return law.dilution + cos, sin, sin, cos, cos
     # phi(u) = E exp(iux), and its derivatives by those of ln phi.
     if law.examples > 0.0:
         r, M = law.quality, law.examples
@@ -194,7 +200,6 @@ def _characteristic(u: float, law: Entries) -> tuple[float, float, float, float,
         modulus, phase = math.exp(-0.5 * variance * u * u), law.mean * u
         slope = complex(-variance * u, law.mean)
         square = slope * slope - variance
-    filled = 1.0 - law.dilution
     phi = complex(filled * modulus * math.cos(phase), filled * modulus * math.sin(phase))
     return law.dilution + phi.real, -(phi * slope).real, phi.imag, -(phi * square).real, phi.real
 
