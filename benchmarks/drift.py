@@ -67,7 +67,8 @@ def main() -> None:
     timing.header()
     updates = float(sys.argv[1]) if len(sys.argv) > 1 else 1e9
     print(
-        f"{updates:.0e} updates of {CHAINS} chains, T up to a mean flip energy; caches built anew after every 1000 sweeps; bound: 1 %"
+        f"{updates:.0e} updates of {CHAINS} chains, T up to a mean flip energy; "
+        "caches built anew after every 1000 sweeps; bound: 1 %"
     )
     for model, algorithm in CASES:
         sample = model.quench(rng=random.stream(1, (0,), "patterns"))

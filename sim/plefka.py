@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 import xarray as xr
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from hebbian import HebbianNetwork, QuenchedSample, validation
+from hebbian.compilation import cached_njit
 from sim.glauber import front, kernels
 
 LABELS = front.LABELS | {
@@ -190,7 +190,7 @@ def energy_covariance(model: HebbianNetwork) -> float:
     return g * (1 - model.dilution) ** P * pairs
 
 
-@njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
+@cached_njit(fastmath={"reassoc", "contract", "nsz"})
 def update_means(state, m, r, T, c, damping):  # type: ignore[no-untyped-def]
     """Visit every site of replica r once.
 

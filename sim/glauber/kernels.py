@@ -31,6 +31,7 @@ from numba import njit
 from numba.extending import overload
 from numpy.typing import NDArray
 
+from hebbian.compilation import cached_njit
 from sim.glauber import lanes
 from sim.random import fill_sites, fill_uniforms
 
@@ -644,14 +645,14 @@ def reduced(beta, scale, cost):
     return 0.0 if cost == 0.0 else beta * scale * cost
 
 
-@njit(cache=True)
+@cached_njit()
 def build(state, sigma):
     """Rebuild the state of every replica."""
     for r in range(sigma.shape[0]):
         rebuild(state, sigma, r)
 
 
-@njit(cache=True)
+@cached_njit()
 def flip_energies(state, sigma, r):
     """Return the energy that each single flip costs in replica r, in units of `unit`, and that unit."""
     costs = np.empty(sigma.shape[1])
@@ -698,7 +699,7 @@ def overlap(a, b):
     return total / a.size
 
 
-@njit(cache=True)
+@cached_njit()
 def run(state, sigma, chains, rule, scan, first_sweep, key, probes, units, record, overlaps, xi, sums, configurations):
     """Sweep all chains side by side and record observables after each sweep.
 
@@ -773,7 +774,7 @@ def record_overlaps(sigma, out):
             pair += 1
 
 
-@njit(cache=True)
+@cached_njit()
 def temper(
     state,
     sigma,

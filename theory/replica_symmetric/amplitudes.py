@@ -10,9 +10,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from hebbian.compilation import cached_njit
 from theory.replica_symmetric.pattern_average import SINGULAR, Entries, averages
 
 #: Residual n - G(n), relative to the largest amplitude, of what counts as found.
@@ -134,7 +134,7 @@ def states(K: int, d: float, T: float, law: Entries, examples: int = 1) -> list[
     return sorted(found, key=lambda state: state.free_energy)
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@cached_njit(error_model="numpy", nogil=True)
 def _state(
     start: NDArray[np.float64], T: float, law: Entries, examples: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float, float, float, NDArray[np.float64], float, bool]:
@@ -163,7 +163,7 @@ def _state(
     )
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _descend(start: NDArray[np.float64], T: float, law: Entries) -> tuple[NDArray[np.float64], float]:
     """Return the amplitudes and the residual."""
     if T >= 1.0 - law.dilution:
@@ -216,7 +216,7 @@ def _descend(start: NDArray[np.float64], T: float, law: Entries) -> tuple[NDArra
     return n, residual
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _level(values: NDArray[np.float64], groups: NDArray[np.int64]) -> None:
     """Give the patterns of a group the mean of their values: rounding must not tell them apart."""
     for group in range(values.size):

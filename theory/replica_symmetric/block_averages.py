@@ -3,9 +3,9 @@ r"""Averages inside a cluster of states: over y in the measure :math:`(2\cosh\be
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from hebbian.compilation import cached_njit
 from theory.replica_symmetric.elementary import decays, log_one_plus
 
 Array = NDArray[np.float64]
@@ -32,7 +32,7 @@ _INNER_BREAKS = np.array([0.0, 0.7, 1.5, 2.5, 4.0, 6.0, 9.0, 13.0, 18.0, 26.0])
 _OUTER_BREAKS = np.array([-9.0, -6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 9.0])
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _bend_table(x: float, bend: Array) -> Array:
     """Return what the functions of h weighted by (2cosh h/T)^x exceed their limits of T = 0 by, on the nodes."""
     table = np.empty((6, bend.shape[1]))
@@ -50,7 +50,7 @@ def _bend_table(x: float, bend: Array) -> Array:
     return table
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _block_averages(
     h: float, s: float, mu: float, T: float, bend: Array, table: Array, normal: Array
 ) -> tuple[float, float, float, float]:
@@ -81,7 +81,7 @@ def _block_averages(
 
 
 # The sums may be taken in any order, which lets a compiler take them side by side.
-@njit(cache=True, error_model="numpy", fastmath={"reassoc"})
+@cached_njit(error_model="numpy", fastmath={"reassoc"})
 def _wide_bend(h: float, s: float, x: float, normal: Array) -> tuple[float, float, float, float, float]:
     """Return Z and the sums of `_block_averages` at s <= T, in units of T."""
     y = h + s * normal[0]
@@ -102,7 +102,7 @@ def _wide_bend(h: float, s: float, x: float, normal: Array) -> tuple[float, floa
     return Z, down, chi, energy, entropy
 
 
-@njit(cache=True, error_model="numpy", fastmath={"reassoc"})
+@cached_njit(error_model="numpy", fastmath={"reassoc"})
 def _narrow_bend(
     tau: float, eta: float, k: float, mirror: float, bend: Array, table: Array
 ) -> tuple[float, float, float, float, float]:
@@ -120,7 +120,7 @@ def _narrow_bend(
     return Z, down, chi, energy, entropy
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def block_averages(
     A: float, V0: float, v: float, mu: float, T: float, bend: Array, legendre: Array, normal: Array
 ) -> tuple[float, float, float, float, float]:

@@ -3,10 +3,10 @@ r"""Glass without retrieval and with one step of replica-symmetry breaking; equa
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.optimize import root
 
+from hebbian.compilation import cached_njit
 from theory.replica_symmetric.broken_retrieval import TOLERANCE, Point, broken_point
 
 Array = NDArray[np.float64]
@@ -57,7 +57,7 @@ def _unclustered_glass(P: int, T: float, load: float) -> Point | None:
     return None if math.isnan(s) else broken_point(P, T, 0.0, s * s, 1.0, kappa / math.hypot(s, T))
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@cached_njit(error_model="numpy", nogil=True)
 def _unclustered(P: int, T: float, load: float) -> tuple[float, float]:
     """Return s, the root of V_1, and kappa = mu sqrt(s^2 + T^2) of the glass with m = q_0 = 0, NaN if there is none."""
     high = 1.001 * (math.sqrt(load * P / 2) if P > 2 else math.sqrt(load) + 1)
@@ -91,14 +91,14 @@ def _unclustered(P: int, T: float, load: float) -> tuple[float, float]:
     return s, kappa
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _at(P: int, T: float, s: float, kappa: float) -> tuple[float, float]:
     """Return the slope of the free energy in mu, and the load."""
     point = broken_point(P, T, 0.0, s * s, 1.0, kappa / math.hypot(s, T))
     return point.slope, point.load
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _stationary(P: int, T: float, s: float, guess: float) -> tuple[float, float]:
     """Return the kappa at which the slope falls through zero, near the guess if there is one, and the load there."""
     largest = min(20.0, math.hypot(s, T) / T) if T > 0.0 else 20.0

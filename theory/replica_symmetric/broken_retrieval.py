@@ -6,10 +6,10 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar, root
 
+from hebbian.compilation import cached_njit
 from theory.replica_symmetric.block_averages import BEND, LEGENDRE, block_averages
 from theory.replica_symmetric.disorder import Network
 from theory.replica_symmetric.quadrature import NORMAL
@@ -46,7 +46,7 @@ class Point(NamedTuple):
     energy: float  # of the breaking: what is to be added to the replica-symmetric expression in q1, C and V1
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@cached_njit(error_model="numpy", nogil=True)
 def broken_point(P: int, T: float, A: float, V1: float, w: float, mu: float) -> Point:
     """Return the point at V_1 - V_0 = w V_1, of NaN where q1 = q0 or D < 0."""
     v = w * V1
@@ -76,13 +76,13 @@ def broken_point(P: int, T: float, A: float, V1: float, w: float, mu: float) -> 
     return Point(load, m, q0, q1, C, mu, V1, entropy, w_new, P / 2 * max(m, 0.0) ** (P - 1), slope, energy)
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _no_point() -> Point:
     none = math.nan
     return Point(none, none, none, none, none, none, none, none, none, none, none, none)
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _relative(power: int, q0: float, q1: float, spread: float) -> float:
     """Return 1 - (q0/q1)^power."""
     return -math.expm1(power * math.log1p(-spread / q1)) if q0 > 0 else 1.0

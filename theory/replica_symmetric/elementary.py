@@ -6,8 +6,9 @@ Calls of a library take one after the other. Errors are a few units in the last 
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from hebbian.compilation import cached_njit
 
 Array = NDArray[np.float64]
 
@@ -21,7 +22,7 @@ _EXPONENTIAL = np.array([1.0 / math.factorial(k) for k in range(13, -1, -1)])
 _ARTANH = 1.0 / np.arange(33, 0, -2)
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def decays(x: Array) -> Array:
     """Return exp(-x) for x >= 0."""
     size = x.size
@@ -36,7 +37,7 @@ def decays(x: Array) -> Array:
     return result
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def log_one_plus(x: Array) -> Array:
     """Return ln(1 + x) for x in [0, 1]: 2 artanh u with u = x/(2 + x)."""
     u2, result = np.empty(x.size), np.zeros(x.size)
@@ -48,7 +49,7 @@ def log_one_plus(x: Array) -> Array:
     return result
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _horner(coefficients: Array, x: Array, result: Array) -> None:
     for k in range(coefficients.size):
         for j in range(x.size):

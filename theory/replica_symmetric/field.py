@@ -3,8 +3,8 @@ r"""Averages over the field of a spin, and the noise in it: the right-hand sides
 import math
 
 import numpy as np
-from numba import njit
 
+from hebbian.compilation import cached_njit
 from theory.replica_symmetric.disorder import Network
 from theory.replica_symmetric.quadrature import DECAYING, LANES, NORMAL, lane_averages, spin_averages, spin_entropy
 
@@ -12,7 +12,7 @@ from theory.replica_symmetric.quadrature import DECAYING, LANES, NORMAL, lane_av
 ROUNDING = 4e-16
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def noise(C: float, net: Network) -> tuple[float, float, float]:
     r"""Return V, its derivative in C along q = 1 - T C, and kappa of the replicon: F'' for P >= 3, V/q for P = 2."""
     q = 1.0 - net.T * C
@@ -34,7 +34,7 @@ def noise(C: float, net: Network) -> tuple[float, float, float]:
     return net.load * V, -net.T * net.load * derivative, net.load * derivative
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def field_averages(A: float, V: float, net: Network) -> tuple[float, float, float, float, float, float, float, float]:
     r"""Averages over the field h = A x + sqrt(V) z.
 
@@ -78,7 +78,7 @@ def field_averages(A: float, V: float, net: Network) -> tuple[float, float, floa
     return m, n, C, fourth, n_A, n_V, C_A, C_V
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def field_entropy(A: float, V: float, net: Network) -> float:
     """Return the average of `quadrature.spin_entropy` over the data noise."""
     if net.x.size == 0:
@@ -92,7 +92,7 @@ def field_entropy(A: float, V: float, net: Network) -> float:
     return total
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _lattice(A: float, s: float, net: Network) -> tuple[int, int]:
     r"""Return every how many lattice points of x need be summed, and how many these are.
 
@@ -108,7 +108,7 @@ def _lattice(A: float, s: float, net: Network) -> tuple[int, int]:
     return stride, (size + 1) // 2 if symmetric else (size + stride - 1) // stride
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _weights(i: int, stride: int, count: int, net: Network) -> tuple[float, float]:
     """Return the weights of odd and of even averages at the point i of those that are summed."""
     weight = stride * net.weight[i * stride]

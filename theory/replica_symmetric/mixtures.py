@@ -16,12 +16,12 @@ from functools import partial
 
 import numpy as np
 import xarray as xr
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.stats import binom
 
 from hebbian import DenseHebbian, validation
+from hebbian.compilation import cached_njit
 from theory.replica_symmetric.axes import ENERGY_UNIT, check_model, label, line, load_axis
 from theory.replica_symmetric.disorder import Network, network
 from theory.replica_symmetric.field import field_averages
@@ -192,7 +192,7 @@ def _network(model: DenseHebbian, components: int) -> Network:
     return network(model, load=1.0, T=0.0)._replace(x=x, weight=weight, rho=sys.float_info.max)
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@cached_njit(error_model="numpy", nogil=True)
 def _transverse(net: Network, load: float, T: float) -> float:
     """Return the curvature of the free energy across the symmetric direction, NaN where there is no mixture."""
     point = Network(net.P, T, load, net.powers, net.modes, net.x, net.weight, net.rho, net.diagonal)
@@ -201,7 +201,7 @@ def _transverse(net: Network, load: float, T: float) -> float:
     return _curvature(point, out)
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _curvatures(
     net: Network, load: NDArray[np.float64], T: NDArray[np.float64], raw: NDArray[np.float64]
 ) -> NDArray[np.float64]:
@@ -214,7 +214,7 @@ def _curvatures(
     return result
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _curvature(point: Network, saddle: NDArray[np.float64]) -> float:
     n, C, V = saddle[1], saddle[2], saddle[3]
     if not n > 0:

@@ -21,10 +21,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from hebbian import DenseHebbian, MultitaskingHebbian, validation
+from hebbian.compilation import cached_njit
 from theory.replica_symmetric import disorder
 from theory.replica_symmetric.quadrature import DECAYING, NORMAL, spin_averages, spin_entropy
 
@@ -126,7 +126,7 @@ def _lattice(d: float, x: NDArray[np.float64], weight: NDArray[np.float64]) -> N
     return np.stack([values, probability, signed / scale, filled / scale])
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def averages(
     n: NDArray[np.float64], T: float, law: Entries, curved: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float, float]:
@@ -157,7 +157,7 @@ def averages(
     return over_frequencies(n, T, law, curved)
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _largest_field(n: NDArray[np.float64], law: Entries) -> float:
     """Return what |X| exceeds with a probability below 1e-15: its bound, or Hoeffding's."""
     total, squares = np.sum(np.abs(n)), np.sum(n * n)
@@ -169,13 +169,13 @@ def _largest_field(n: NDArray[np.float64], law: Entries) -> float:
     return hoeffding if law.deviation > 0.0 else min(total, hoeffding)
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def frequencies(n: NDArray[np.float64], T: float, law: Entries) -> float:
     """Return the number of frequencies that `over_frequencies` needs."""
     return math.ceil(_CUT * (_largest_field(n, law) / T + _MARGIN) / (2.0 * math.pi))
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _characteristic(u: float, law: Entries) -> tuple[float, float, float, float, float]:
     r"""Return the averages of cos, :math:`\hat\eta` sin, xi sin, :math:`\hat\eta^2` cos, xi^2 cos, of u hat_eta."""
     filled = 1.0 - law.dilution
@@ -204,7 +204,7 @@ def _characteristic(u: float, law: Entries) -> tuple[float, float, float, float,
     return law.dilution + phi.real, -(phi * slope).real, phi.imag, -(phi * square).real, phi.real
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def over_frequencies(
     n: NDArray[np.float64], T: float, law: Entries, curved: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float, float]:
@@ -242,7 +242,7 @@ def over_frequencies(
     return first, magnetisation, curvature / T, nonblank / T, T * free, free - np.sum(n * first) / T
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def over_values(
     n: NDArray[np.float64], T: float, law: Entries, curved: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float, float]:
@@ -252,7 +252,7 @@ def over_values(
     return _over_archetypes(n, T, law, curved)
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _over_lattice(
     n: NDArray[np.float64], T: float, lattice: NDArray[np.float64], curved: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float, float]:
@@ -307,7 +307,7 @@ def _over_lattice(
     return first, magnetisation, curvature, nonblank, free, entropy
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _over_archetypes(
     n: NDArray[np.float64], T: float, law: Entries, curved: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float, float]:
@@ -353,7 +353,7 @@ def _over_archetypes(
     return first, magnetisation, curvature, nonblank, free, entropy
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _spin(field: float, T: float, zero: float) -> tuple[float, float, float]:
     """Return tanh(field/T), its derivative and the entropy of the spin; at T = 0 fields up to `zero` vanish."""
     if T == 0.0:
@@ -369,7 +369,7 @@ def _spin(field: float, T: float, zero: float) -> tuple[float, float, float]:
     )
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _advance(place: NDArray[np.int64], base: int, lowest: int) -> bool:
     """Count on, the first digit from `lowest`; return False after the last number."""
     for mu in range(place.size - 1, -1, -1):
@@ -380,7 +380,7 @@ def _advance(place: NDArray[np.int64], base: int, lowest: int) -> bool:
     return False
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _mirror(matrix: NDArray[np.float64]) -> None:
     for mu in range(matrix.shape[0]):
         for nu in range(mu):

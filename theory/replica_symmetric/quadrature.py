@@ -13,10 +13,10 @@ both of geometric convergence because the integrands are analytic in a strip of 
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from hebbian import validation
+from hebbian.compilation import cached_njit
 from theory.replica_symmetric.elementary import log_one_plus
 
 # The error of a rule of step h falls as exp(-pi^2 / h), times up to (2 pi / h)^3 for the fourfold pole of sech^4.
@@ -74,7 +74,7 @@ NORMAL = normal_nodes(STEP)
 LANES = 8
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def spin_averages(
     a: float, s: float, T: float, decaying: NDArray[np.float64], normal: NDArray[np.float64]
 ) -> tuple[float, float, float, float, float]:
@@ -121,7 +121,7 @@ def spin_averages(
     return _from_sums(sign * a, s, T, odd, sum0, sum1, sum2, fourth)
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _from_sums(
     a: float, s: float, T: float, odd: float, sum0: float, sum1: float, sum2: float, fourth: float
 ) -> tuple[float, float, float, float, float]:
@@ -143,19 +143,19 @@ def _from_sums(
     )
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _needed(scaled: float, kappa: float, available: int) -> int:
     # Beyond nine standard deviations the Gaussian is below 1e-17.
     return available if (9.0 + scaled) >= kappa * available else int((9.0 + scaled) / kappa) + 1
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _narrow_stride(s: float, T: float) -> int:
     # Twice the step serves less than half the width.
     return 2 if 2.5 * s < T else 1
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _narrow_averages(
     a: float, s: float, T: float, sign: float, normal: NDArray[np.float64]
 ) -> tuple[float, float, float, float, float]:
@@ -183,7 +183,7 @@ def _narrow_averages(
     )
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def lane_averages(a: NDArray[np.float64], s: float, T: float, out: NDArray[np.float64]) -> None:
     """Fill out, of shape (5, LANES), with the `spin_averages` of fields of the means a and of one width s.
 
@@ -223,7 +223,7 @@ def lane_averages(a: NDArray[np.float64], s: float, T: float, out: NDArray[np.fl
         )
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _narrow_lanes(a: NDArray[np.float64], s: float, T: float, out: NDArray[np.float64]) -> None:
     """Fill out as `lane_averages` does, for s < T: the nodes side by side, which share a table of exponentials."""
     stride = _narrow_stride(s, T)
@@ -240,7 +240,7 @@ def _narrow_lanes(a: NDArray[np.float64], s: float, T: float, out: NDArray[np.fl
         out[4, i] = stride * (4.0 * chi - 6.0 * fourth) / T**3
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _decays(width: float, nodes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return exp(-2 width z) on the nodes z, in units of that of the first."""
     decay = np.empty(nodes.shape[1])
@@ -252,7 +252,7 @@ def _decays(width: float, nodes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 # The sums may be taken in any order, which lets a compiler take them side by side.
-@njit(cache=True, error_model="numpy", fastmath={"reassoc"})
+@cached_njit(error_model="numpy", fastmath={"reassoc"})
 def _narrow_sums(
     first: float, decay: NDArray[np.float64], weight: NDArray[np.float64]
 ) -> tuple[float, float, float, float]:
@@ -270,7 +270,7 @@ def _narrow_sums(
     return magnetisation, chi, fourth, slope
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def spin_entropy(a: float, s: float, T: float, decaying: NDArray[np.float64], normal: NDArray[np.float64]) -> float:
     r"""Average of :math:`\ln 2\cosh(h/T) - (h/T)\tanh(h/T)` over T, finite at T = 0; arguments of `spin_averages`."""
     if s < T:
@@ -296,7 +296,7 @@ def spin_entropy(a: float, s: float, T: float, decaying: NDArray[np.float64], no
     return math.exp(-0.5 * scaled**2) * total / (math.sqrt(2.0 * math.pi) * s)
 
 
-@njit(cache=True, error_model="numpy", fastmath={"reassoc"})
+@cached_njit(error_model="numpy", fastmath={"reassoc"})
 def _narrow_entropy(y: float, width: float, decay: NDArray[np.float64], nodes: NDArray[np.float64]) -> float:
     """Return the weighted sum over the nodes z of the entropy at y + width z, side by side as in `_narrow_sums`."""
     x = math.exp(-2.0 * (y + width * nodes[0, 0])) * decay
@@ -309,7 +309,7 @@ def _narrow_entropy(y: float, width: float, decay: NDArray[np.float64], nodes: N
     return total
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _fill(
     a: NDArray[np.float64],
     s: NDArray[np.float64],

@@ -10,9 +10,9 @@ C is eliminated at fixed n; the largest root of the remaining equation is approa
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from hebbian.compilation import cached_njit
 from theory.replica_symmetric.disorder import Network
 from theory.replica_symmetric.field import ROUNDING, field_averages, field_entropy, noise
 
@@ -24,7 +24,7 @@ RETRIEVAL, GLASS, PARAMAGNET = 0, 1, 2
 _SMALLEST = 1e-9
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _largest_C(net: Network) -> float:
     largest = 1.0 / net.T if net.T > 0.0 else math.inf
     for k in range(net.modes.shape[1]):
@@ -32,7 +32,7 @@ def _largest_C(net: Network) -> float:
     return largest
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _gap_at_fixed_n(n: float, guess: float, net: Network) -> tuple[float, float, float, float]:
     """Return N(n) - n, its derivative, C, which solves its own equation at this n, and its derivative."""
     A, A_n = 0.5 * net.P * n ** (net.P - 1), 0.5 * net.P * (net.P - 1) * n ** (net.P - 2)
@@ -60,7 +60,7 @@ def _gap_at_fixed_n(n: float, guess: float, net: Network) -> tuple[float, float,
     return gap, slope, C, C_n
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _gap_of_glass(x: float, net: Network) -> tuple[float, float, float, float]:
     """Return the gap of the equation of C at n = 0, its derivative in x, C, which is x below its bound, and -1."""
     C = _largest_C(net) - x
@@ -69,12 +69,12 @@ def _gap_of_glass(x: float, net: Network) -> tuple[float, float, float, float]:
     return C - averages[2], averages[7] * V_C - 1.0, C, -1.0
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _gap(x: float, guess: float, net: Network, branch: int) -> tuple[float, float, float, float]:
     return _gap_of_glass(x, net) if branch == GLASS else _gap_at_fixed_n(x, guess, net)
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def largest_root(net: Network, branch: int) -> tuple[float, float]:
     r"""Find the first zero of the gap below its upper end, where the gap is negative.
 
@@ -120,7 +120,7 @@ def largest_root(net: Network, branch: int) -> tuple[float, float]:
     return math.nan, math.nan
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _positive_gap(
     low: float,
     low_gap: float,
@@ -158,7 +158,7 @@ def _positive_gap(
     return math.nan, math.nan, math.nan
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _enclosed_root(
     x: float, gap: float, slope: float, C: float, C_x: float, high: float, net: Network, branch: int
 ) -> tuple[float, float]:
@@ -177,7 +177,7 @@ def _enclosed_root(
     return x, C
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _polish(n: float, C: float, net: Network) -> tuple[float, float, float]:
     """Return n and C after Newton steps in both, and the residual of the equations."""
     best, best_n, best_C = math.inf, n, C
@@ -205,7 +205,7 @@ def _polish(n: float, C: float, net: Network) -> tuple[float, float, float]:
     return best_n, best_C, best
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _glass(net: Network) -> float:
     """Return C of the solution with n = 0 and the largest q, 1/T where only q = 0 is left."""
     if net.T == 0.0 and net.P > 2:
@@ -214,7 +214,7 @@ def _glass(net: Network) -> float:
     return C if math.isfinite(C) else _paramagnet(net)
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _paramagnet(net: Network) -> float:
     """Return C of the solution with n = 0 that is q = 0 unless the noise has a random field; NaN if there is none."""
     if net.T == 0.0 or _largest_C(net) < 1.0 / net.T:
@@ -224,7 +224,7 @@ def _paramagnet(net: Network) -> float:
     return 1.0 / net.T
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def solve_point(net: Network, branch: int, out: NDArray[np.float64]) -> None:
     """Fill out with m, n, C, V, T (1 - replicon), E[entropy of the spin]/T and the residual; NaN without solution."""
     out[:] = math.nan
@@ -251,7 +251,7 @@ def solve_point(net: Network, branch: int, out: NDArray[np.float64]) -> None:
     out[:] = averages[0], n, C, V, curvature * averages[3], field_entropy(A, V, net), residual
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@cached_njit(error_model="numpy", nogil=True)
 def solve_points(
     net: Network, load: NDArray[np.float64], T: NDArray[np.float64], branch: int, out: NDArray[np.float64]
 ) -> None:
@@ -261,7 +261,7 @@ def solve_points(
         solve_point(point, branch, out[i])
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@cached_njit(error_model="numpy", nogil=True)
 def retrieves(net: Network, load: float, T: float) -> bool:
     """Return whether there is a solution with n > 0 at this load and temperature."""
     point = Network(net.P, T, load, net.powers, net.modes, net.x, net.weight, net.rho, net.diagonal)
