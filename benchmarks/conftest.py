@@ -54,6 +54,7 @@ class Measure:
         unit: str,
         *,
         rounds: int | None = None,
+        warm: bool = True,
         **facts: Any,
     ) -> None:
         """Time a function.
@@ -63,20 +64,22 @@ class Measure:
         group, name : str
             Heading of the table and name of the row; together they name the figure for ever.
         function : callable
-            What is timed, after a call that is not.
+            What is timed.
         work : float
             Units of work that a call does.
         unit : str
             Name of a unit of work.
         rounds : int, optional
             How often.
+        warm : bool
+            Whether it is called once before, untimed.
         **facts
             ``against``: [(name of another row of the group, least ratio that is aimed at or None)]; ``limit``: (what
             bounds it, seconds a unit at the limit); ``off``: seconds of a call that are no work; ``setup``: seconds
             before; ``aim``: (most seconds a unit, words); ``note``: words.
         """
         rounds = rounds or ROUNDS[self._length]
-        self._benchmark.pedantic(function, rounds=rounds, iterations=1, warmup_rounds=1)
+        self._benchmark.pedantic(function, rounds=rounds, iterations=1, warmup_rounds=int(warm))
         self._benchmark.extra_info.update({"group": group, "name": name, "work": work, "unit": unit} | facts)
 
 

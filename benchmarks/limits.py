@@ -5,6 +5,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from benchmarks import timing
+from sim.random import fill_uniforms
 
 _REASSOCIATE = {"reassoc", "contract", "nsz"}
 
@@ -70,3 +71,9 @@ def reading(size: float) -> float:
     words = np.ones(int(size) // 8, np.int64)
     repeat = 1 + int(2e7 / size)
     return timing.best(lambda: [exclusive_or(words) for _ in range(repeat)]) / (repeat * words.nbytes)
+
+
+def uniforms(count: int = 5000) -> float:
+    """Return the seconds a uniform number, of which an update needs one."""
+    out, key = np.empty(count), np.array([1, 2], np.uint32)
+    return timing.best(lambda: [fill_uniforms(out, t, 0, 0, key) for t in range(100)]) / (100 * count)

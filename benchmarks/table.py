@@ -103,7 +103,7 @@ def previous(run: Run, folder: Path = HISTORY) -> Run | None:
 
 def slower(new: Run, old: Run, threshold: float = THRESHOLD) -> list[tuple[Row, float]]:
     """Return the rows that became slower, and how many times, by times over what the machine allowed in each run."""
-    both = [key for key in new.rows if key in old.rows and key != REFERENCE]
+    both = [key for key in new.rows if key in old.rows and key != REFERENCE and old.rows[key].seconds > 0]
     ratios = [(new.rows[key], new.normalised(key) / old.normalised(key)) for key in both]
     return sorted(((row, ratio) for row, ratio in ratios if ratio > threshold), key=lambda pair: -pair[1])
 
@@ -118,20 +118,26 @@ def lines(run: Run) -> Iterator[str]:
 
 
 def _time(seconds: float, unit: str) -> str:
+    if seconds <= 0:
+        return "less than what a call takes besides"
     size, name = next(s for s in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"), (0, "ns")) if seconds >= s[0])
     return f"{seconds / (size or 1e-9):8.3g} {name} / {unit}"
 
 
 def _rate(row: Row) -> str:
+    if row.seconds <= 0:
+        return ""
     return f"{1 / row.seconds:9.3g} a second" if row.unit not in ("process", "task") else ""
 
 
 def _remarks(run: Run, row: Row) -> str:
     facts, remarks = row.facts, []
+    if row.seconds <= 0:
+        return ""
     if limit := facts.get("limit"):
         remarks.append(f"{limit[1] / row.seconds:.2f} of {limit[0]}")
     for other, aim in facts.get("against", ()):
-        if (row.group, other) in run.rows:
+        if (row.group, other) in run.rows and run.rows[row.group, other].seconds > 0:
             ratio = run.rows[row.group, other].seconds / row.seconds
             remarks.append(f"{ratio:.3g} x {other}" + (f" [{aim:.3g}]" if aim else ""))
     if aim := facts.get("aim"):
