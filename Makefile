@@ -7,14 +7,22 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help env demo test lint format bench clean
+# The programs that speed is compared with need an environment of their own: two gigabytes.
+BENCH_VENV ?= .venv-bench
+BENCH := $(BENCH_VENV)/bin/python
+BENCH_STAMP := $(BENCH_VENV)/.installed
+MEASURED := results/benchmarks.json
+
+.PHONY: help env demo test lint format bench bench-quick bench-compare clean
 
 help:
 	@echo "make demo    quick dense phase diagram: results/dense_phase_diagram.h5 and .png"
 	@echo "make test    the whole test suite"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make format  let ruff rewrite the code"
-	@echo "make bench   speed ratios against NumPy, SciPy and the hardware"
+	@echo "make bench   speed ratios against NumPy, PyTorch, public samplers and the hardware: a quarter of an hour and more"
+	@echo "make bench-quick    the most important of them: two or three minutes"
+	@echo "make bench-compare  what the last of these runs found slower than the run stored before it"
 	@echo "make clean   remove the environment and the caches"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -41,12 +49,27 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)
-	$(BIN)/python -m benchmarks.glauber
-	$(BIN)/python -m benchmarks.replica_symmetric
-	$(BIN)/python -m benchmarks.sweep
-	$(BIN)/python -m benchmarks.results_file
+$(BENCH_STAMP): pyproject.toml benchmarks/constraints.txt
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH) -m pip install --quiet --disable-pip-version-check -c benchmarks/constraints.txt -e ".[bench]"
+	@touch $(BENCH_STAMP)
+
+bench: $(BENCH_STAMP)
+	@mkdir -p results
+	$(BENCH) -m pytest -c benchmarks/pytest.ini benchmarks --benchmark-quiet --benchmark-json=$(MEASURED)
+	$(BENCH) -m benchmarks.table $(MEASURED) --keep
+	$(BENCH) -m benchmarks.replica_symmetric
+	$(BENCH) -m benchmarks.sweep
+	$(BENCH) -m benchmarks.results_file
+
+bench-quick: $(BENCH_STAMP)
+	@mkdir -p results
+	$(BENCH) -m pytest -c benchmarks/pytest.ini benchmarks --quick --benchmark-quiet --benchmark-json=$(MEASURED)
+	$(BENCH) -m benchmarks.table $(MEASURED)
+
+bench-compare: $(BENCH_STAMP)
+	$(BENCH) -m benchmarks.table $(MEASURED) --compare
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(BENCH_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -22,12 +22,13 @@ def header() -> None:
     """Print what the numbers below were measured on."""
     facts = provenance()
     print(
-        f"{_processor()}, {facts['machine']}, Python {facts['python']}, NumPy {facts['numpy']}, Numba {facts['numba']}"
+        f"{processor()}, {facts['machine']}, Python {facts['python']}, NumPy {facts['numpy']}, Numba {facts['numba']}"
     )
     print(f"commit {facts['git_commit']}, {facts['started']}, one core\n")
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the name of the processor."""
     try:
         with open("/proc/cpuinfo") as lines:
             return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))

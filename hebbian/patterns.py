@@ -8,13 +8,23 @@ Random numbers come from the `numpy.random.Generator` given as `rng`; to be
 reproducible in parallel, make it from a counter-based stream (`sim.random`).
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from hebbian import validation
+from hebbian.compilation import cached_njit
+from hebbian.words import words_32, words_64
 
-# Sites are drawn in blocks so that temporaries stay below this many entries.
+# Signs of so many entries are drawn from whole words: part of what a seed gives.
 _BLOCK = 1 << 22
+# Words drawn at a time: their memory is used again and stays close by.
+_WORDS = 1 << 16
+# Expected number of the rarer outcome up to which numpy draws a binomial number by inversion, from one uniform number.
+_INVERSION = 30.0
+# Uniform numbers are multiples of 2^-53; their first bits are looked up.
+_UNIFORM_BITS, _LOOKED_UP_BITS = 53, 10
 
 
 def archetypes(K: int, N: int, *, rng: np.random.Generator) -> NDArray[np.int8]:
@@ -41,10 +51,10 @@ def archetypes(K: int, N: int, *, rng: np.random.Generator) -> NDArray[np.int8]:
     validation.generator("rng", rng)
     patterns = np.empty((N, K), dtype=np.int8)
     for sites in _blocks(N, K):
-        block = patterns[sites]
-        bits = np.unpackbits(rng.integers(0, 256, size=-(-block.size // 8), dtype=np.uint8), count=block.size)
-        np.multiply(bits.view(np.int8).reshape(block.shape), 2, out=block)
-        block -= 1
+        entries = patterns[sites].reshape(-1)
+        for start in range(0, entries.size, 32 * _WORDS):
+            part = entries[start : start + 32 * _WORDS]
+            _signs(part, words_32(rng, -(-part.size // 32)).astype("<u4", copy=False).view(np.int8))
     return patterns.T
 
 
@@ -73,8 +83,11 @@ def diluted_archetypes(K: int, N: int, dilution: float, *, rng: np.random.Genera
     dilution = validation.real("dilution", dilution, minimum=0.0, below=1.0)
     patterns = archetypes(K, N, rng=rng).T
     # Without blanks no number is drawn: what follows in the stream is that of the undiluted network.
-    for sites in _blocks(N, K) if dilution else ():
-        patterns[sites][rng.random((len(patterns[sites]), K), dtype=np.float32) < dilution] = 0
+    if dilution:
+        entries = patterns.reshape(-1)
+        for start in range(0, entries.size, _WORDS):
+            part = entries[start : start + _WORDS]
+            _blank(part, words_32(rng, part.size), _below(dilution))
     return patterns.T
 
 
@@ -111,10 +124,11 @@ def examples(xi: NDArray[np.int8], quality: float, M: int, *, rng: np.random.Gen
     K, N = _shape(xi)
     validation.memory(f"the set of {K} x {M} examples of {N} sites", float(K) * M * N)
     noisy = np.empty((N, K, M), dtype=np.int8)
-    for sites in _blocks(N, K * M):
-        block = noisy[sites]
-        block[...] = xi.T[sites, :, None]
-        np.negative(block, out=block, where=rng.random(block.shape, dtype=np.float32) < np.float32((1 - quality) / 2))
+    entries, source = noisy.reshape(-1), np.ascontiguousarray(xi.T).reshape(-1)
+    step = max(1, _WORDS // M)
+    for start in range(0, source.size, step):
+        copies = np.repeat(source[start : start + step], M)
+        _reverse(entries[start * M :], copies, words_32(rng, copies.size), _below((1 - quality) / 2))
     return noisy.transpose(1, 2, 0)
 
 
@@ -151,10 +165,88 @@ def example_sum(xi: NDArray[np.int8], quality: float, M: int, *, rng: np.random.
     validation.generator("rng", rng)
     K, N = _shape(xi)
     sums = np.empty((N, K), dtype=np.min_scalar_type(-M - 1))
-    for sites in _blocks(N, K):
-        block = sums[sites]
-        block[...] = xi.T[sites] * (2 * rng.binomial(M, (1 + quality) / 2, size=block.shape) - M)
+    p = 1 - (1 + quality) / 2
+    if M * p > _INVERSION:
+        for sites in _blocks(N, K):
+            block = sums[sites]
+            block[...] = xi.T[sites] * (2 * rng.binomial(M, (1 + quality) / 2, size=block.shape) - M)
+        return sums.T
+    largest = _largest_uniforms(M, p)
+    first = np.searchsorted(largest, np.arange(1 << _LOOKED_UP_BITS) << (_UNIFORM_BITS - _LOOKED_UP_BITS))
+    entries, source, done = sums.reshape(-1), np.ascontiguousarray(xi.T).reshape(-1), 0
+    while done < entries.size:
+        words = words_64(rng, min(_WORDS, entries.size - done))
+        done += _add_up(entries[done:], source[done:], words, M, largest, first)
     return sums.T
+
+
+def _below(probability: float) -> int:
+    """Return how many words of 32 bits numpy takes for uniform numbers of single precision below a probability."""
+    return math.ceil(float(np.float32(probability)) * 2**24) << 8
+
+
+def _largest_uniforms(M: int, p: float) -> NDArray[np.int64]:
+    """Return the largest uniform numbers, times 2^53, that numpy inverts to at most 0, 1, ... of M, each probable by p.
+
+    Beyond the last it draws again.
+    """
+    none, bound = math.exp(M * math.log(1 - p)), int(min(M, M * p + 10 * math.sqrt(M * p * (1 - p) + 1)))
+    return np.array([_largest_uniform(M, p, none, x) for x in range(bound + 1)])
+
+
+@cached_njit()
+def _largest_uniform(M, p, none, x):  # type: ignore[no-untyped-def]
+    """Bisect the rounded inversion, which never falls as the uniform number rises."""
+    low, high = -1, 2**_UNIFORM_BITS
+    while high - low > 1:
+        middle = (low + high) // 2
+        u, term, count = middle * 2.0**-_UNIFORM_BITS, none, 0
+        while u > term and count <= x:
+            count += 1
+            u -= term
+            term = ((M - count + 1) * p * term) / (count * (1.0 - p))
+        if count > x:
+            high = middle
+        else:
+            low = middle
+    return low
+
+
+@cached_njit()
+def _signs(entries, octets):  # type: ignore[no-untyped-def]
+    """Turn the bits of bytes into signs, the highest first."""
+    for i in range(entries.size // 8):
+        for b in range(8):
+            entries[8 * i + b] = np.int8(1) if (octets[i] >> (7 - b)) & 1 else np.int8(-1)
+    for j in range(entries.size // 8 * 8, entries.size):
+        entries[j] = np.int8(1) if (octets[j // 8] >> (7 - j % 8)) & 1 else np.int8(-1)
+
+
+@cached_njit()
+def _blank(entries, words, below):  # type: ignore[no-untyped-def]
+    for i in range(entries.size):
+        entries[i] *= words[i] >= below
+
+
+@cached_njit()
+def _reverse(noisy, entries, words, below):  # type: ignore[no-untyped-def]
+    for i in range(entries.size):
+        noisy[i] = entries[i] * (np.int8(1) - np.int8(2) * np.int8(words[i] < below))
+
+
+@cached_njit()
+def _add_up(sums, entries, words, M, largest, first):  # type: ignore[no-untyped-def]
+    """Invert uniform numbers into sums of M noisy signs; return how many sums those were."""
+    done = 0
+    for word in words:
+        uniform = np.int64(word >> np.uint64(64 - _UNIFORM_BITS))
+        if uniform <= largest[-1]:
+            reversed_signs = first[uniform >> (_UNIFORM_BITS - _LOOKED_UP_BITS)]
+            while uniform > largest[reversed_signs]:
+                reversed_signs += 1
+            sums[done] = entries[done] * (M - 2 * reversed_signs)
+            done += 1
+    return done
 
 
 def _shape(xi: NDArray[np.int8]) -> tuple[int, int]:

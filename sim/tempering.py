@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import PchipInterpolator
 
 from hebbian import QuenchedSample, validation
 from sim import random
@@ -208,6 +207,9 @@ def tuned_ladder(
     ----------
     Syed, Bouchard-Côté, Deligiannidis, Doucet, J. R. Stat. Soc. B 84, 321 (2022), arXiv:1905.02939.
     """
+    # Only here: the import takes as long as that of xarray, and `import sim` should not.
+    from scipy.interpolate import PchipInterpolator
+
     lowest = validation.real("lowest", lowest, above=0.0)
     highest = validation.real("highest", highest, above=lowest)
     J = validation.integer("temperatures", temperatures, minimum=2)

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from hebbian import HebbianNetwork, QuenchedSample, validation
 from hebbian.interaction import sign_polynomial
@@ -123,7 +122,7 @@ def _nanoseconds(sample: QuenchedSample, algorithm: str, updates: float, T: NDAr
     L, N = sample.rows.shape
     # A spin in a field of one is against it with probability p, and flips with 2 p (1 - p); in states without retrieval
     # at low temperature, which are stable too, not much more often.
-    p = special.expit(-2 / np.maximum(T, 1e-3))
+    p = (1 - np.tanh(1 / np.maximum(T, 1e-3))) / 2
     share = 2 * p * (1 - p)
     updates, flips = updates * len(T), updates * float(share.sum())
     # Nanoseconds on one core, of an update or a flip and of each of its terms. Couplings beyond the caches are slow.

@@ -185,6 +185,53 @@ def test_memory_of_examples_stays_near_one_byte_an_entry(monkeypatch):
     assert _peak(30, draw=patterns.examples) < 1.2 * 400 * 500 * 30
 
 
+def plain(name, rng, xi, number, M):
+    """Draw by plain numpy, in the order in which seeds have always been read."""
+    if name == "archetypes":
+        octets = rng.integers(0, 256, size=-(-xi.size // 8), dtype=np.uint8)
+        return (2 * np.unpackbits(octets, count=xi.size).astype(int) - 1).reshape(xi.T.shape).T
+    if name == "examples":
+        noise = rng.random((*xi.T.shape, M), dtype=np.float32) < np.float32((1 - number) / 2)
+        return (xi.T[..., None] * np.where(noise, -1, 1)).transpose(1, 2, 0)
+    return (xi.T * (2 * rng.binomial(M, (1 + number) / 2, size=xi.T.shape) - M)).T
+
+
+@pytest.mark.parametrize("kind", [np.random.Philox, np.random.PCG64])
+@pytest.mark.parametrize("name", ["archetypes", "examples", "example_sum"])
+# On both sides of 30 expected reversals, where numpy changes its method, and perfect examples.
+@pytest.mark.parametrize(
+    ("quality", "M"), [(0.6, 20), (0.2, 74), (0.2, 75), (0.2, 76), (0.999, 150), (1.0, 5), (1e-9, 1)]
+)
+def test_a_seed_gives_what_plain_numpy_draws(name, quality, M, kind):
+    ours, numpy = (np.random.Generator(kind(11)) for _ in range(2))
+    xi = patterns.diluted_archetypes(130, 171, 0.2, rng=np.random.default_rng(12))
+    draw = {
+        "archetypes": lambda: patterns.archetypes(130, 171, rng=ours),
+        "examples": lambda: patterns.examples(xi, quality, M, rng=ours),
+        "example_sum": lambda: patterns.example_sum(xi, quality, M, rng=ours),
+    }[name]
+    for _ in range(2):
+        assert np.array_equal(draw(), plain(name, numpy, xi, quality, M))
+    assert ours.random() == numpy.random()
+
+
+@pytest.mark.parametrize("dilution", [1e-9, 0.3, 0.999999999])
+def test_a_seed_blanks_what_plain_numpy_does(dilution):
+    ours, numpy = np.random.default_rng(13), np.random.default_rng(13)
+    xi = patterns.archetypes(130, 171, rng=numpy)
+    blank = numpy.random((171, 130), dtype=np.float32).T < np.float32(dilution)
+    assert np.array_equal(patterns.diluted_archetypes(130, 171, dilution, rng=ours), np.where(blank, 0, xi))
+
+
+def test_a_uniform_number_beyond_the_last_outcome_is_drawn_again():
+    largest = patterns._largest_uniforms(10, 0.45)
+    assert largest[-1] < 2**53 - 1
+    first = np.searchsorted(largest, np.arange(1024) << 43)
+    sums, words_drawn = np.zeros(3, np.int16), np.array([0, 2**64 - 1, 0], np.uint64)
+    assert patterns._add_up(sums, np.ones(3, np.int8), words_drawn, 10, largest, first) == 2
+    assert sums.tolist() == [10, 10, 0]
+
+
 RNG = np.random.default_rng(1)
 XI = np.ones((2, 3), dtype=np.int8)
 
