@@ -130,7 +130,7 @@ def _nanoseconds(sample: QuenchedSample, algorithm: str, updates: float, T: NDAr
         term = {None: 0.3, np.int16: 0.03, np.int32: 0.1}[pair_type(sample.model, L)]
         return updates * (5 + term * L) + flips * (30 + 2 * term * L)
     if algorithm == "fields":
-        return updates * 4 + flips * (30 + (0.08 if N * N < _CACHED else 0.3) * N) + 0.04 * float(N) * N * L
+        return updates * 4 + flips * (30 + (0.08 if N * N < _CACHED else 0.3) * N) + 0.02 * float(N) * N * L
     groups = -(-chains // lanes.LANES)
     moved = 1 - (1 - float(share.mean())) ** min(chains, lanes.LANES)
     per_site = lanes.LANES * (0.7 + (0.009 + 0.0125 * moved) * L)
@@ -303,19 +303,23 @@ def pair_type(model: HebbianNetwork, L: float) -> type[np.signedinteger[Any]] | 
 def _cached_fields(sample: QuenchedSample, replicas: int) -> kernels.CachedFields:
     N = sample.model.N
     validation.memory(f"the coupling matrix of N = {N}", 16.0 * N * N)
-    couplings = np.zeros((N, N))
-    # Sums of products of integers: exact in double precision below 2^53.
+    # Sums of products of integers: exact in single precision below 2^24, in double below 2^53.
+    largest_sum = float(_squares(np.ascontiguousarray(sample.rows.T)).max())
+    couplings = np.zeros((N, N), dtype=np.float32 if largest_sum < 2**24 else np.float64)
     step = max(1, _BLOCK // N)
     for start in range(0, len(sample.rows), step):
-        block = sample.rows[start : start + step].astype(np.float64)
+        block = sample.rows[start : start + step].astype(couplings.dtype)
         couplings += block.T @ block
-    diagonal = couplings.trace()
+    diagonal = couplings.trace(dtype=np.float64)
     np.fill_diagonal(couplings, 0.0)
     # A row and the fields are read and written at every flip: the shorter the faster. All stay exact.
     largest, field = 0.0, 0.0
     for start in range(0, N, step):
         sizes = np.abs(couplings[start : start + step])
-        largest, field = max(largest, sizes.max(initial=0.0)), max(field, sizes.sum(axis=1).max(initial=0.0))
+        largest, field = (
+            max(largest, sizes.max(initial=0.0)),
+            max(field, sizes.sum(axis=1, dtype=np.float64).max(initial=0.0)),
+        )
     couplings = couplings.astype(np.int16 if largest <= 2**15 - 1 else np.int32 if largest < 2**31 else np.float64)
     fields = np.zeros((replicas, N), dtype=np.int32 if field < 2**31 else np.int64 if largest < 2**31 else np.float64)
     kept = float(diagonal) if sample.model.interaction == "all" else 0.0
