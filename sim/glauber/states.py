@@ -217,6 +217,23 @@ def _squares(rows: NDArray[np.signedinteger[Any]]) -> NDArray[np.int64]:
     return np.concatenate([(rows[i : i + step].astype(np.int64) ** 2).sum(axis=1) for i in range(0, len(rows), step)])
 
 
+def _gram(rows: NDArray[np.signedinteger[Any]]) -> NDArray[np.int32]:
+    """Return the scalar products of the rows of each block of sites, below 2^31."""
+    N, L = rows.shape
+    gram = np.zeros((-(-N // lanes.SITES), lanes.SITES, lanes.SITES), np.int32)
+    # Sums of products of integers: exact in single precision below 2^24, in double below 2^53.
+    real = np.float32 if float(_squares(rows).max()) < 2**24 else np.float64
+    whole, step = N // lanes.SITES, max(1, _BLOCK // (lanes.SITES * L))
+    for block in range(0, whole, step):
+        last = min(block + step, whole)
+        part = rows[block * lanes.SITES : last * lanes.SITES].astype(real).reshape(last - block, lanes.SITES, L)
+        gram[block:last] = part @ part.transpose(0, 2, 1)
+    if rest := N - whole * lanes.SITES:
+        part = rows[-rest:].astype(real)
+        gram[-1, :rest, :rest] = part @ part.T
+    return gram
+
+
 def _filled(L: float) -> int:
     """Return the length to which L entries are filled up with zeros."""
     return int(-(-L // _STEP) * _STEP if _SHORTEST <= L <= _LONGEST else L)
@@ -230,18 +247,13 @@ def _pair_blocks(sample: QuenchedSample, replicas: int) -> kernels.PairBlocks:
         f"the blocks of {replicas} chains of {sample.model}",
         4.0 * blocks * lanes.SITES**2 + 4.0 * replicas * N + 4.0 * groups * filled * lanes.LANES,
     )
-    rows = np.ascontiguousarray(sample.rows.T)
-    squares, gram = np.zeros(blocks * lanes.SITES, np.int32), np.zeros((blocks, lanes.SITES, lanes.SITES), np.int32)
+    rows, squares = np.ascontiguousarray(sample.rows.T), np.zeros(blocks * lanes.SITES, np.int32)
     squares[:N] = _squares(rows)
-    for block in range(blocks):
-        # Sums of products of integers below 2^31: exact.
-        part = rows[block * lanes.SITES : (block + 1) * lanes.SITES].astype(np.float64)
-        gram[block, : len(part), : len(part)] = part @ part.T
     return kernels.PairBlocks(
         rows=rows,
         S=_aligned((groups, *lane), np.int16),
         squares=squares.reshape(blocks, lanes.SITES),
-        gram=gram,
+        gram=_gram(rows),
         bounds=np.zeros((replicas, N), np.int32),
         X=_aligned((lanes.SITES, filled), np.int16),
         H=_aligned(site, np.int32),
