@@ -222,7 +222,7 @@ def _gram(rows: NDArray[np.signedinteger[Any]]) -> NDArray[np.int32]:
     N, L = rows.shape
     gram = np.zeros((-(-N // lanes.SITES), lanes.SITES, lanes.SITES), np.int32)
     # Sums of products of integers: exact in single precision below 2^24, in double below 2^53.
-    real = np.float32 if float(_squares(rows).max()) < 2**24 else np.float64
+    real: type[np.floating[Any]] = np.float32 if float(_squares(rows).max()) < 2**24 else np.float64
     whole, step = N // lanes.SITES, max(1, _BLOCK // (lanes.SITES * L))
     for block in range(0, whole, step):
         last = min(block + step, whole)
