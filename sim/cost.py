@@ -154,7 +154,9 @@ def _time(
     model: HebbianNetwork, options: Mapping[str, Any], sample: QuenchedSample, sweeps: int
 ) -> tuple[float, dict[str, front.Variable]]:
     """Time a simulation of a few sweeps by the algorithm of the whole task, which a short one would not choose."""
-    algorithm = states.choose(sample, options.get("algorithm", "auto"), front.updates(model, options), options["T"])
+    algorithm = options.get("algorithm", "auto")
+    if front.backend_of(model, options) == "cpu":
+        algorithm = states.choose(sample, algorithm, front.updates(model, options), options["T"])
     short = dict(options) | {"sweeps": sweeps, "equilibration": 0, "algorithm": algorithm}
     start = time.perf_counter()
     variables = front.measure(sample, short, seed=0, task=(0,))

@@ -152,7 +152,7 @@ def test_help_names_words_presets_and_grids(capsys):
         (["--seed", "-1"], "seed = -1 is out of range"),
         (["--seed", "one"], "--seed"),
         (["--executor", "local:0"], "executor = 'local:0' is unknown"),
-        (["--backend", "gpu"], "backend = 'gpu'"),
+        (["--backend", "gpu", "--executor", "local:2"], "backend = 'gpu' with an executor"),
         (["--temperature", "1"], "--temperature"),
         (["extra"], "extra"),
         (["--grid"], "--grid"),
