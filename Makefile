@@ -46,6 +46,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.replica_symmetric
 	$(BIN)/python -m benchmarks.sweep
 	$(BIN)/python -m benchmarks.results_file
+	$(BIN)/python -m benchmarks.gpu
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
