@@ -51,7 +51,7 @@ class Blocks:
         else:
             self._tables = tuple(xp.asarray(getattr(hosts[0], f"table_{name}"), np.float64) for name in "ABF")
         real = gpu.exact_type(chosen[0], self._pairs)
-        # Rows in blocks, the last one filled up with blanks: (samples, block, L).
+        # Rows in blocks, the last one filled up with blanks, on which nothing depends: (samples, block, L).
         self._rows = [self._cut(hosts, start, real) for start in range(0, N, block)]
         self._gram = [shared(xp.matmul(rows, rows.transpose(0, 2, 1))) for rows in self._rows]
         L = self._rows[0].shape[2]
@@ -133,8 +133,6 @@ class Blocks:
                 ordered,
                 shared(self._accepted),
             )
-            if start + self._block > N:
-                self._change[:, N - start :] = 0
             S += xp.matmul(rows.transpose(0, 2, 1), self._change)
         self._S = S
 

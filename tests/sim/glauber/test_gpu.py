@@ -91,6 +91,19 @@ def test_a_batch_that_runs_out_of_memory_is_halved(anneal, monkeypatch):
     assert scarce.refused > 0
 
 
+def test_temperatures_that_follow_each_other_are_not_cut_apart(monkeypatch):
+    refused = []
+
+    def full(problem, batch, *_):
+        refused.append(batch)
+        raise MemoryError("out of memory")
+
+    monkeypatch.setattr(gpu, "_run_batch", full)
+    with pytest.raises(MemoryError, match="allowed: what fits"):
+        together(samples=1, anneal=True)
+    assert refused == [gpu.Batch(slice(0, 1), slice(0, 3))]
+
+
 def test_one_sample_that_does_not_fit_is_refused_with_the_numbers(monkeypatch):
     found = device.Device("a tiny card", Scarce(10), 1, True)
     monkeypatch.setattr(device, "find", lambda: found)
