@@ -59,9 +59,7 @@ class Rows:
         number, N = self._sigma.shape
         record = xp.empty((sweeps if measured else 0, 4, number))
         trail = xp.empty((sweeps if measured and self._problem.trails else 0, number, N), np.int8)
-        # The simulator knows no shared memory without a byte.
-        launch = self._kernel[number, self._threads, 0, max(self._shared, 16)]
-        launch(
+        self._found.launched(self._kernel, number, self._threads, self._shared)(
             self._state,
             shared(self._sigma),
             self._chains,
@@ -89,7 +87,7 @@ def flip_energies(
     costs, units, local = xp.empty((1, len(spins))), xp.empty(1), cuda.shared_memory(state)
     one = np.zeros(1, np.uint32)
     chains = upload_chains(one.astype(np.int32), one.astype(np.float64), one, one, np.zeros((1, 2), np.uint32), found)
-    launch = cuda.coster(state, width)[1, width, 0, max(local, 16)]
+    launch = found.launched(cuda.coster(state, width), 1, width, local)
     launch(on_card(state, found), shared(xp.asarray(spins[None])), chains, local > 0, shared(costs), shared(units))
     return found.to_host(costs)[0], float(found.to_host(units)[0])
 

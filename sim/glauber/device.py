@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import warnings
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -65,6 +66,13 @@ class Device:
 
         # Kernels and CuPy use one stream, the default one: they wait for each other without a word.
         return cuda.as_cuda_array(array, sync=False)
+
+    def launched(self, kernel: Any, blocks: int, threads: int, shared: int = 0) -> Any:
+        """Return a kernel for blocks of threads, with bytes of shared memory; that few blocks are slow is no news."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # The simulator knows no shared memory without a byte.
+            return kernel[blocks, threads, 0, max(shared, 16)]
 
     def to_host(self, array: Any) -> NDArray[Any]:
         """Return a copy in the memory of the host."""

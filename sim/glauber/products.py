@@ -86,7 +86,9 @@ class Blocks:
             self._accepted[...] = 0
             self._sweep(first + sweep)
             if measured:
-                cuda.overlaps[self._grid](shared(self._sigma), self._probes, shared(record), sweep)
+                self._found.launched(cuda.overlaps, *self._grid)(
+                    shared(self._sigma), self._probes, shared(record), sweep
+                )
                 record[sweep, 2] = self._energy().ravel()
                 record[sweep, 3] = self._accepted / N
             if len(trail):
@@ -121,7 +123,7 @@ class Blocks:
         for number, rows in enumerate(self._rows):
             xp.matmul(rows, factors, out=self._fields)
             start = number * self._block
-            cuda.settle[self._grid](
+            self._found.launched(cuda.settle, *self._grid)(
                 shared(self._fields),
                 self._gram[number],
                 self._squares,
