@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from benchmarks import timing
 from hebbian import DenseHebbian, MultitaskingHebbian, QuenchedSample
 from sim import random
-from sim.glauber import kernels, states
+from sim.glauber import front, kernels, states
 
 
 def quench(model: DenseHebbian) -> QuenchedSample:
@@ -25,12 +25,12 @@ def sweeper(sample: QuenchedSample, T: float, algorithm: str, sweeps: int) -> An
     N = sample.model.N
     state, sigma = states.make(sample, algorithm, 1), sample.xi[:1].copy()
     kernels.build(state, sigma)
-    probes = np.stack([sample.xi[0].astype(float), sample.learned(0)])
     key = np.array(random.kernel_key(1, (0,), "dynamics"))
-    record, q = np.empty((sweeps, 4, 1)), np.empty((sweeps, 0))
+    record, q = np.empty((sweeps, 4, 1)), np.empty((sweeps, 1, 0))
     xi, sums, spins = np.empty((0, 0), np.int8), np.empty((1, 0), np.int64), np.empty((0, 1, N), np.int8)
-    arguments = (1 / T, kernels.GLAUBER, kernels.ORDERED, 0, np.uint32(0), key, probes, record, q, xi, sums, spins)
-    return lambda: kernels.run(state, sigma, *arguments)
+    chains = front.of_temperatures(np.array([T]), 1)
+    arguments = (kernels.GLAUBER, kernels.ORDERED, 0, key, *front.probe(sample, 0), record, q, xi, sums, spins)
+    return lambda: kernels.run(state, sigma, chains, *arguments)
 
 
 def numpy_couplings(sample: QuenchedSample, T: float) -> Any:

@@ -72,12 +72,22 @@ class QuenchedSample:
         mu : int
             Pattern, 0 <= mu < K.
         """
+        integers, unit = self.learned_integers(mu)
+        return integers * np.float64(unit)
+
+    def learned_integers(self, mu: int) -> tuple[NDArray[np.int64], float]:
+        """Return the sum of the examples of one pattern, shape (N,), and the number that turns it into `learned`.
+
+        Parameters
+        ----------
+        mu : int
+            Pattern, 0 <= mu < K.
+        """
         mu = self._pattern(mu)
         if self.model.training == "unsupervised":
             M = self.model.examples or 1
-            total = self.rows[mu * M : (mu + 1) * M].sum(axis=0, dtype=np.int64)
-            return total / (M * math.sqrt(self.model.R))
-        return self.rows[mu] * self.scale
+            return self.rows[mu * M : (mu + 1) * M].sum(axis=0, dtype=np.int64), 1 / (M * math.sqrt(self.model.R))
+        return self.rows[mu].astype(np.int64), self.scale
 
     def archetype_overlap(self, sigma: ArrayLike) -> NDArray[np.float64]:
         r"""Mattis magnetisations :math:`m_\mu = (1/N) \sum_i \xi_i^\mu \sigma_i`, shape (K,)."""

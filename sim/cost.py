@@ -153,11 +153,9 @@ def _calibrate(
 def _time(
     model: HebbianNetwork, options: Mapping[str, Any], sample: QuenchedSample, sweeps: int
 ) -> tuple[float, dict[str, front.Variable]]:
-    """Time a simulation of a few sweeps by the algorithm of the whole task, which a short one would not choose."""
-    algorithm = options.get("algorithm", "auto")
-    if front.backend_of(model, options) == "cpu":
-        algorithm = states.choose(sample, algorithm, front.updates(model, options), options["T"])
-    short = dict(options) | {"sweeps": sweeps, "equilibration": 0, "algorithm": algorithm}
+    """Time a simulation of a few sweeps by the algorithms of the whole task, which a short one would not choose."""
+    parts = front.plan(sample, options) if front.backend_of(model, options) == "cpu" else None
+    short = dict(options) | {"sweeps": sweeps, "equilibration": 0}
     start = time.perf_counter()
-    variables = front.measure(sample, short, seed=0, task=(0,))
+    variables = front.measure(sample, short, seed=0, task=(0,), parts=parts)
     return time.perf_counter() - start, variables

@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 import xarray as xr
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from hebbian import HebbianNetwork, QuenchedSample, validation
+from hebbian.compilation import cached_njit
 from sim.glauber import front, kernels
 
 LABELS = front.LABELS | {
@@ -190,7 +190,7 @@ def energy_covariance(model: HebbianNetwork) -> float:
     return g * (1 - model.dilution) ** P * pairs
 
 
-@njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
+@cached_njit(fastmath={"reassoc", "contract", "nsz"})
 def update_means(state, m, r, T, c, damping):  # type: ignore[no-untyped-def]
     """Visit every site of replica r once.
 
@@ -210,38 +210,29 @@ def update_means(state, m, r, T, c, damping):  # type: ignore[no-untyped-def]
     float
         Largest difference of a magnetisation from the one that its field gives.
     """
-    e, without = state.e[r], state.buffer
-    N, P, largest = m.shape[1], e.shape[0] - 1, 0.0
+    e, P = state.e[r], len(state.orders)
+    N, largest = m.shape[1], 0.0
     q = np.mean(m[r] ** 2)
     # Onsager's reaction per magnetisation; it vanishes in the limit T = 0, where q = 1.
     reaction = (1 - q) / T * c * P * (P - 1) * q ** (P - 2) if T > 0 else 0.0
     for i in range(N):
         row, old, total = state.rows[i], m[r, i], 0.0
-        for start in range(0, row.size, without.size):
-            width = min(without.size, row.size - start)
+        for j in range(row.size):
             # e_k of all sites but i, as in `kernels.symmetric_rows_flip_energy`.
-            entries = row[start : start + width]
-            without[:width] = 1.0
+            without = 1.0
             for k in range(1, P):
-                symmetric = e[k, start : start + width]
-                for j in range(width):
-                    without[j] = symmetric[j] - old * entries[j] * without[j]
-            for j in range(width):
-                total += entries[j] * without[j]
+                without = e[k, j] - old * row[j] * without
+            total += row[j] * without
         field = state.prefactor * total - reaction * old
         new = math.tanh(field / T) if T > 0 else np.sign(field)
         largest = max(largest, abs(new - old))
         change = (1 - damping) * (new - old)
-        for start in range(0, row.size, without.size):
-            width = min(without.size, row.size - start)
-            entries = row[start : start + width]
-            without[:width] = 1.0
+        for j in range(row.size):
+            without = 1.0
             for k in range(1, P + 1):
-                symmetric = e[k, start : start + width]
-                for j in range(width):
-                    product = entries[j] * without[j]
-                    without[j] = symmetric[j] - old * product
-                    symmetric[j] += change * product
+                product = row[j] * without
+                without = e[k, j] - old * product
+                e[k, j] += change * product
         m[r, i] = old + change
     return largest
 
@@ -257,5 +248,5 @@ def _state(sample: QuenchedSample, replicas: int) -> kernels.SymmetricRows:
     P, L = _order(sample.model), len(sample.rows)
     validation.memory(f"the state of {replicas} replica(s) of {sample.model}", 8.0 * L * (P + 1) * replicas)
     rows: NDArray[np.signedinteger] = np.ascontiguousarray(sample.rows.T)
-    e, buffer = np.zeros((replicas, P + 1, L)), np.zeros(kernels.BLOCK)
-    return kernels.SymmetricRows(rows, e, buffer, sample.prefactor * math.factorial(P))
+    orders = tuple(range(1, P + 1))
+    return kernels.SymmetricRows(rows, np.zeros((replicas, P + 1, L)), orders, sample.prefactor * math.factorial(P))

@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit, uint32, uint64
 
 from hebbian import validation
+from hebbian.compilation import cached_njit
 
 # Numbers are part of the results: a purpose keeps its number for ever.
 PURPOSES = {"patterns": 0, "initial": 1, "dynamics": 2, "exchange": 3}
@@ -87,7 +88,7 @@ def unit(high, low):  # type: ignore[no-untyped-def]
     return ((high >> _5) * 67108864.0 + (low >> _6)) * (1.0 / 9007199254740992.0)
 
 
-@njit(cache=True)
+@cached_njit()
 def fill_uniforms(out, sweep, replica, temperature, key):  # type: ignore[no-untyped-def]
     """Fill `out` with the uniform numbers of one sweep; counter (pair of updates, sweep, replica, temperature)."""
     k0, k1 = uint64(key[0]), uint64(key[1])
@@ -101,7 +102,7 @@ def fill_uniforms(out, sweep, replica, temperature, key):  # type: ignore[no-unt
         out[-1] = unit(w0, w1)
 
 
-@njit(cache=True)
+@cached_njit()
 def fill_sites(out, sweep, replica, temperature, key):  # type: ignore[no-untyped-def]
     """Fill `out` with the sites that a random scan visits; the first word of the counter starts at 2^31."""
     k0, k1 = uint64(key[0]), uint64(key[1])

@@ -72,7 +72,7 @@ def parallel_tempering(
         Sites in order or at random.
     series : bool
         Whether to keep the time series.
-    algorithm : {"auto", "rows", "fields"}
+    algorithm : {"auto", "rows", "fields", "blocks"}
         How fields are computed, see `sim.glauber.states.choose`.
     backend : {"auto", "cpu"}
         Hardware; exchanges are on the CPU only.
@@ -107,15 +107,14 @@ def parallel_tempering(
             "pattern": pattern,
             "components": components,
             "replicas": replicas,
-            "algorithm": algorithm,
         }
     )
     if validation.choice("backend", backend, device.BACKENDS) == "gpu":
         raise ValueError("backend = 'gpu': replicas are exchanged on the CPU only; allowed: 'auto', 'cpu'")
-    states.check_algorithm(sample.model, algorithm)
     _check_ladder(temperatures)
     validation.choice("dynamics", dynamics, DYNAMICS)
     validation.choice("scan", scan, SCANS)
+    states.check_algorithm(sample.model, algorithm, scan)
     if sample.model.P is None:
         raise ValueError("interaction = 'exponential' has energies that overflow; allowed: 'distinct' or 'all'")
     J = len(temperatures)
@@ -134,8 +133,9 @@ def parallel_tempering(
         seed=seed,
         task=task,
     )
-    updates = float(sample.model.N) * replicas * J * (sweeps + equilibration)
-    state = states.make(sample, states.choose(sample, algorithm, updates, temperatures), replicas * J)
+    updates = float(sample.model.N) * replicas * (sweeps + equilibration)
+    chosen = states.choose(sample, algorithm, updates, temperatures, replicas * J, scan)
+    state = states.make(sample, chosen, replicas * J)
     ladder = (
         state,
         np.repeat(start, J, axis=0),
@@ -145,7 +145,7 @@ def parallel_tempering(
         np.array([random.float_word(value) for value in temperatures.tolist()]),
         np.array(random.kernel_key(seed, task, "dynamics")),
         np.array(random.kernel_key(seed, task, "exchange")),
-        np.stack([sample.xi[pattern].astype(np.float64), sample.learned(pattern)]),
+        *front.probe(sample, pattern),
         np.arange(replicas * J).reshape(replicas, J),
     )
     _advance(ladder, 0, equilibration)
@@ -244,7 +244,7 @@ def _advance(
     ladder: tuple[Any, ...], first: int, sweeps: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Run `sweeps` sweeps in chunks; return the record, the overlaps of the ladders and the count of exchanges."""
-    state, sigma, betas, rule, scan, words, key, exchange_key, probes, holder = ladder
+    state, sigma, betas, rule, scan, words, key, exchange_key, probes, units, holder = ladder
     replicas, J = holder.shape
     record = np.empty((sweeps, 5, J, replicas))
     q = np.empty((sweeps, J, replicas * (replicas - 1) // 2))
@@ -253,7 +253,7 @@ def _advance(
         kernels.build(state, sigma)
         address = (first + chunk.start, words, key, exchange_key)
         measured = (record[chunk], q[chunk], exchanges)
-        kernels.temper(state, sigma, betas, rule, scan, *address, probes, holder, *measured)
+        kernels.temper(state, sigma, betas, rule, scan, *address, probes, units, holder, *measured)
     return record, q, exchanges
 
 

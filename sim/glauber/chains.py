@@ -148,7 +148,7 @@ def _upload(hosts: list[Any], number: int, found: Device) -> Any:
     if isinstance(host, kernels.SymmetricRows):
         return cuda.SymmetricRows(rows, xp.zeros((number, *host.e.shape[1:])), host.prefactor)
     if isinstance(host, kernels.PowerRows):
-        return cuda.PowerRows(rows, xp.zeros((number, L)), host.P, host.prefactor)
+        return cuda.PowerRows(rows, xp.zeros((number, L)), len(host.orders), host.prefactor)
     S, weights, peak = xp.zeros((number, L), np.int32), xp.zeros((number, L)), xp.zeros(number)
     # The longest table has the entries of the others, at the same distance from its middle.
     drop = xp.asarray(max((host.drop for host in hosts), key=len))

@@ -605,9 +605,9 @@ def _sweeper(kind: Any, double: bool, threads: int) -> Any:
         chosen : (chains, N) int8
             Scratch memory of synchronous updates.
         probes : (samples, 2, N) float64
-            Archetypes and learned patterns whose overlaps m and n are recorded.
+            Archetypes and learned patterns, both as integers, whose overlaps are recorded.
         record : (sweeps, 4, chains) float64
-            If not empty, receives m, n, the energy and the fraction of accepted flips.
+            If not empty, receives m, n in its units, the energy and the fraction of accepted flips.
         trail : (sweeps, chains, N) int8
             If not empty, receives the spins.
         """
@@ -742,14 +742,14 @@ def settle(fields, gram, squares, sums_B, sigma, change, chains, rule, sweep, st
 
 @cuda.jit
 def overlaps(sigma, probes, record, at):
-    """Record the overlaps m and n of each chain, a thread a chain, in the order of sites as `kernels.overlap`.
+    """Record the overlaps of each chain with its two probes, a thread a chain.
 
     Parameters
     ----------
     sigma : (samples, N, C) int8
         Spins.
     probes : (samples, 2, N) float64
-        Archetypes and learned patterns.
+        Archetypes and learned patterns, both as integers.
     record, at : (sweeps, 4, samples * C) float64, int
         Receives them at sweep `at`.
     """

@@ -1,7 +1,6 @@
 """Monte Carlo simulation of one quenched sample at several temperatures."""
 
 import inspect
-import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +18,8 @@ SCANS = {"ordered": kernels.ORDERED, "random": kernels.RANDOM, "synchronous": ke
 INITIAL = ("pure", "random", "hierarchical", "mixture", "parallel")
 OVERLAPS = ("retrieved", "all")
 REPLICAS = 2
+# Algorithms, and the temperatures of each.
+Plan = list[tuple[str, NDArray[np.intp]]]
 # Dimensions and values.
 Variable = tuple[tuple[str, ...], NDArray[Any]]
 
@@ -96,7 +97,7 @@ def simulate(
     configurations : bool
         Whether to keep the spins after each sweep.
     algorithm : {"auto", "rows", "fields", "blocks"}
-        How fields are computed, see `sim.glauber.states.choose` and, on a GPU, `sim.glauber.gpu.choose`.
+        How fields are computed, see `sim.glauber.states.plan` and, on a GPU, `sim.glauber.gpu.choose`.
     backend : {"auto", "cpu", "gpu"}
         Hardware. "auto" takes the GPU where there is one and it is expected to be faster.
 
@@ -144,7 +145,7 @@ def simulate(
 
 
 def measure(
-    sample: QuenchedSample, options: Mapping[str, Any], *, seed: int, task: tuple[int, ...]
+    sample: QuenchedSample, options: Mapping[str, Any], *, seed: int, task: tuple[int, ...], parts: Plan | None = None
 ) -> dict[str, Variable]:
     """Simulate with `options` that `check_options` and `check_network` have seen; {name: (dimensions, values)}."""
     given = _with_defaults(options)
@@ -162,26 +163,57 @@ def measure(
         seed=seed,
         task=task,
     )
-    algorithm = states.choose(sample, given["algorithm"], updates(sample.model, options), temperatures)
-    state = states.make(sample, algorithm, replicas)
     rule, order = DYNAMICS[given["dynamics"]], SCANS[given["scan"]]
     key = np.array(random.kernel_key(seed, task, "dynamics"))
-    probes = np.stack([sample.xi[pattern].astype(np.float64), sample.learned(pattern)])
+    probes, units = probe(sample, pattern)
     everything = given["overlaps"] == "all"
     xi = np.ascontiguousarray(sample.xi.T) if everything else np.empty((0, 0), dtype=np.int8)
 
-    results = []
+    results: list[dict[str, Variable]] = [{}] * len(temperatures)
     sigma = start.copy()
-    for temperature in temperatures.tolist():
-        if not given["anneal"]:
-            sigma[:] = start
-        arguments = (state, sigma, 1 / temperature if temperature else math.inf, rule, order)
-        word, sums = random.float_word(temperature), np.zeros((replicas, xi.shape[1]), dtype=np.int64)
-        _advance(arguments, 0, equilibration, word, key, probes, xi[:, :0], sums[:, :0], False)
-        kept = given["configurations"]
-        record, q, spins = _advance(arguments, equilibration, sweeps, word, key, probes, xi, sums, kept)
-        results.append(summary(sample, record, q, given["series"], spins, sums))
+    for algorithm, members in parts or plan(sample, options):
+        together = len(members) if algorithm == "blocks" and not given["anneal"] else 1
+        state = states.make(sample, algorithm, replicas * together)
+        for stage in members.reshape(-1, together):
+            if not given["anneal"]:
+                sigma = np.tile(start, (together, 1))
+            chains = of_temperatures(temperatures[stage], replicas)
+            sums = np.zeros((len(sigma), xi.shape[1]), dtype=np.int64)
+            arguments = (state, sigma, chains, rule, order, key, probes, units, together)
+            _advance(arguments, 0, equilibration, xi[:, :0], sums[:, :0], False)
+            kept = given["configurations"]
+            record, q, spins = _advance(arguments, equilibration, sweeps, xi, sums, kept)
+            for place, t in enumerate(stage):
+                mine = slice(place * replicas, (place + 1) * replicas)
+                results[t] = summary(
+                    sample, record[:, :, mine], q[:, place], given["series"], spins[:, mine], sums[mine]
+                )
     return along_temperatures(results)
+
+
+def plan(sample: QuenchedSample, options: Mapping[str, Any]) -> Plan:
+    """Return which algorithm simulates which temperatures, see `sim.glauber.states.plan`."""
+    given = _with_defaults(options)
+    T, replicas, scan = validation.axis("T", given["T"]), given["replicas"], given["scan"]
+    each = updates(sample.model, options) / len(T)
+    if given["anneal"]:
+        return [(states.choose(sample, given["algorithm"], each, T, replicas, scan), np.arange(len(T)))]
+    return states.plan(sample, given["algorithm"], each, T, replicas, scan)
+
+
+def of_temperatures(temperatures: NDArray[np.float64], replicas: int) -> kernels.Chains:
+    """Return what drives `replicas` chains at each of some temperatures."""
+    with np.errstate(divide="ignore"):
+        beta = 1 / temperatures
+    words = np.array([random.float_word(value) for value in temperatures.tolist()], dtype=np.uint32)
+    numbers = np.tile(np.arange(replicas, dtype=np.uint32), len(temperatures))
+    return kernels.Chains(np.repeat(beta, replicas), np.repeat(words, replicas), numbers)
+
+
+def probe(sample: QuenchedSample, pattern: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return a pattern and what the network learned of it as integers, and the units of both."""
+    learned, unit = sample.learned_integers(pattern)
+    return np.stack([sample.xi[pattern].astype(np.int64), learned]), np.array([1.0, unit])
 
 
 def measure_together(
@@ -204,7 +236,7 @@ def measure_together(
             T=temperatures,
             words=np.array([random.float_word(value) for value in temperatures.tolist()]),
             keys=np.array([random.kernel_key(seed, task, "dynamics") for task in tasks]),
-            probes=np.stack([[sample.xi[pattern].astype(np.float64), sample.learned(pattern)] for sample in samples]),
+            probes=np.stack([probe(sample, pattern)[0] for sample in samples]).astype(np.float64),
             rule=DYNAMICS[given["dynamics"]],
             scan=given["scan"],
             anneal=given["anneal"],
@@ -216,6 +248,7 @@ def measure_together(
             algorithm=given["algorithm"],
         )
     )
+    measured.record[:, :, :, :2] *= probe(samples[0], pattern)[1][:, None]
     return [
         along_temperatures(
             [
@@ -287,10 +320,10 @@ def flip_energies(
         Network.
     sigma : array_like, shape (N,)
         Spins -1 and +1.
-    algorithm : {"auto", "rows", "fields"}
-        How fields are computed, see `sim.glauber.states.choose`.
+    algorithm : {"auto", "rows", "fields", "blocks"}
+        How fields are computed, see `sim.glauber.states.plan`.
     backend : {"cpu", "gpu"}
-        Hardware that computes them.
+        Hardware that computes them; a GPU takes "rows" for "blocks".
 
     Returns
     -------
@@ -308,11 +341,11 @@ def flip_energies(
     """
     check_sample(sample)
     spins = validation.signs("sigma", sigma, (sample.model.N,))[None].copy()
-    algorithm = states.choose(sample, algorithm, sample.model.N, 0.0)
+    chosen = states.choose(sample, algorithm, sample.model.N, np.zeros(1), 1, "ordered")
     if validation.choice("backend", backend, ("cpu", "gpu")) == "gpu":
-        costs, unit = gpu.flip_energies(sample, spins[0], algorithm)
+        costs, unit = gpu.flip_energies(sample, spins[0], "rows" if chosen == "blocks" else chosen)
     else:
-        state = states.make(sample, algorithm, 1)
+        state = states.make(sample, chosen, 1)
         kernels.build(state, spins)
         costs, unit = kernels.flip_energies(state, spins, 0)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -360,7 +393,7 @@ def check_network(model: HebbianNetwork, options: Mapping[str, Any]) -> None:
     if backend_of(model, options) == "gpu":
         gpu.check_algorithm(model, given["scan"], given["algorithm"])
     else:
-        states.check_algorithm(model, given["algorithm"])
+        states.check_algorithm(model, given["algorithm"], given["scan"])
     sweeps, replicas, temperatures = given["sweeps"], given["replicas"], np.size(given["T"])
     record = f"the record of {sweeps} sweeps, {replicas} replicas, {temperatures} temperatures"
     validation.memory(record, record_memory(model, options))
@@ -457,22 +490,21 @@ def _advance(
     arguments: tuple[Any, ...],
     first: int,
     sweeps: int,
-    word: np.uint32,
-    key: NDArray[np.uint32],
-    probes: NDArray[np.float64],
     xi: NDArray[np.int8],
     sums: NDArray[np.int64],
     configurations: bool,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int8]]:
     """Run `sweeps` sweeps in chunks; return the record, the replica overlaps and the spins."""
-    state, sigma = arguments[:2]
-    replicas, N = sigma.shape
-    record = np.empty((sweeps, 4, replicas))
-    q = np.empty((sweeps, replicas * (replicas - 1) // 2))
-    spins = np.empty((sweeps if configurations else 0, replicas, N), dtype=np.int8)
+    state, sigma, chains, rule, order, key, probes, units, temperatures = arguments
+    count, N = sigma.shape
+    replicas = count // temperatures
+    record = np.empty((sweeps, 4, count))
+    q = np.empty((sweeps, temperatures, replicas * (replicas - 1) // 2))
+    spins = np.empty((sweeps if configurations else 0, count, N), dtype=np.int8)
     for chunk in chunks(sweeps):
         kernels.build(state, sigma)
-        kernels.run(*arguments, first + chunk.start, word, key, probes, record[chunk], q[chunk], xi, sums, spins[chunk])
+        measured = (record[chunk], q[chunk], xi, sums, spins[chunk])
+        kernels.run(state, sigma, chains, rule, order, first + chunk.start, key, probes, units, *measured)
     return record, q, spins
 
 

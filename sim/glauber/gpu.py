@@ -55,7 +55,7 @@ class Problem:
     keys : ndarray of uint32, shape (samples, 2)
         Keys of the random numbers.
     probes : ndarray, shape (samples, 2, N)
-        Archetypes and learned patterns whose overlaps m and n are recorded.
+        Archetypes and learned patterns, both as integers, whose overlaps are recorded.
     rule : int
         Code of the dynamics, see `sim.glauber.kernels`.
     scan : {"ordered", "random", "synchronous"}
@@ -144,7 +144,7 @@ class Engine(Protocol):
 def check_algorithm(model: HebbianNetwork, scan: str, algorithm: str) -> None:
     """Raise ValueError if an algorithm is unknown or impossible for a network and an order of updates."""
     if validation.choice("algorithm", algorithm, ALGORITHMS) != "blocks":
-        states.check_algorithm(model, algorithm)
+        states.check_algorithm(model, algorithm, scan)
         return
     if scan == "random":
         raise ValueError("algorithm = 'blocks' with scan = 'random', where chains share no site; allowed: 'rows'")
@@ -269,6 +269,10 @@ def memory(problem: Problem, found: Device) -> Footprint:
     model, R = problem.model, problem.replicas
     N, L, J = model.N, float(problem.samples[0].rows.shape[0]), 1 if problem.anneal else len(problem.T)
     used = _algorithm(problem, J * R * len(problem.samples), found)
+    pairs = states.pair_type(model, L) is not None
+    if pairs:
+        # Rows of pairs are filled up.
+        L = math.ceil(L / 64) * 64.0
     rows = problem.samples[0].rows.dtype.itemsize * N * L
     once = float(_TRAIL) if problem.trails else 0.0
     # Spins, flips of synchronous updates, the record of a launch, spins left behind and as real numbers.
@@ -283,9 +287,14 @@ def memory(problem: Problem, found: Device) -> Footprint:
         real = exact_type(problem.samples[0], model.P == 2)(0).itemsize
         chain = own + (3 * real + 16) * L + 2 * real * BLOCK
         return Footprint(once, real * (N + BLOCK) * (L + BLOCK) + 32 * N, R * chain)
-    caches = 12 * L if model.P is None else max(states.memory(model, 1), 4 * L)
+    # S in integers; S and A; all elementary symmetric polynomials; S in double precision; S and weights.
+    cache = 12.0
+    if pairs:
+        cache = 4.0
+    elif model.P is not None and not model.has_sign_rows:
+        cache = 8.0 * (model.P + 1 if model.interaction == "distinct" else 1)
     # Tables of functions of S, if there are any.
-    return Footprint(once + rows + 48 * N, rows + 32 * N, R * (own + caches))
+    return Footprint(once + rows + 48 * N, rows + 32 * N, R * (own + cache * L))
 
 
 def exact_type(sample: QuenchedSample, pairs: bool) -> type[np.floating[Any]]:

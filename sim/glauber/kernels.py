@@ -1,7 +1,7 @@
 r"""Numba kernels: how one replica's flip energies are known, and the loop that uses them.
 
 A state is a named tuple of arrays with a leading replica axis. Each kind of state
-knows five verbs (rebuild, flip_energy, flip, energy, unit); one driver runs any
+knows six verbs (rebuild, flip_energy, flip, energy, unit, sweep); one driver runs any
 of them, and Numba compiles it once for each kind. Rows are indexed (site, row):
 a field reads one contiguous line.
 
@@ -9,9 +9,10 @@ a field reads one contiguous line.
 state          network                             a flip energy costs
 =============  ==================================  =================================
 PairRows       integer rows, P = 2                 one dot product of a row, in integers
+PairBlocks     the same, sixteen chains at once    half of it, and as much for the flips
 SignRows       +-1 rows, polynomial interaction    one dot product of a row
-SymmetricRows  integer rows, distinct tuples       P - 1 fused passes over a row
-PowerRows      integer rows, all tuples            P passes over a row
+SymmetricRows  integer rows, distinct tuples       one pass, P products a term
+PowerRows      integer rows, all tuples            one pass, 2 P products a term
 ExponentRows   integer rows, exponential           one pass with a look-up
 CachedFields   P = 2, any rows                     O(1); an accepted flip O(N)
 =============  ==================================  =================================
@@ -30,6 +31,8 @@ from numba import njit
 from numba.extending import overload
 from numpy.typing import NDArray
 
+from hebbian.compilation import cached_njit
+from sim.glauber import lanes
 from sim.random import fill_sites, fill_uniforms
 
 GLAUBER, METROPOLIS, DESCENT = 0, 1, 2
@@ -37,9 +40,10 @@ ORDERED, RANDOM, SYNCHRONOUS = 0, 1, 2
 
 # Sums of integers are exact whatever their order, below 2^53 in double precision and 2^24 in single precision.
 _REASSOCIATE = {"reassoc", "contract", "nsz"}
-BLOCK = 512
 # Numbers of single precision are added up in blocks, and these in double precision.
 LONG_BLOCK = 4096
+# A bound that no field is below.
+_NEVER = np.iinfo(np.int32).min
 _LN_2, _SQUARE_ROOT_OF_HALF = math.log(2), int(np.float64(math.sqrt(0.5)).view(np.int64))
 
 
@@ -53,6 +57,24 @@ class PairRows(NamedTuple):
     diagonal: float  # sum of all squares, if they do not belong to the energy
 
 
+class PairBlocks(NamedTuple):
+    r"""The rows of PairRows, for many chains in groups of `lanes.LANES` and blocks of `lanes.SITES` sites."""
+
+    rows: NDArray[np.signedinteger]  # (N, L)
+    S: NDArray[np.int16]  # (groups, pairs of rows, LANES, 2), filled up with zeros
+    squares: NDArray[np.int32]  # (blocks, SITES)
+    gram: NDArray[np.int32]  # (blocks, SITES, SITES): scalar products of the rows of a block
+    bounds: NDArray[np.int32]  # (replicas, N): scratch, as all below
+    X: NDArray[np.int16]  # (SITES, rows filled up)
+    H: NDArray[np.int32]  # (SITES, LANES)
+    spins: NDArray[np.int32]  # (SITES, LANES)
+    limits: NDArray[np.int32]  # (SITES, LANES)
+    changes: NDArray[np.int16]  # (SITES, LANES, 2)
+    moved: NDArray[np.int32]  # (SITES,)
+    prefactor: float
+    diagonal: float
+
+
 class SignRows(NamedTuple):
     r"""Rows of +-1: the flip energy is :math:`c[\sigma_i \sum_\mu \eta_i^\mu A(S_\mu) - \sum_\mu B(S_\mu)]`."""
 
@@ -60,6 +82,8 @@ class SignRows(NamedTuple):
     S: NDArray[np.int32]  # (replicas, L)
     A: NDArray[np.floating]  # (replicas, L): A(S)
     B: NDArray[np.float64]  # (replicas,): sum of B(S)
+    cubic_A: NDArray[np.floating]  # (4,): A as a polynomial, or empty if P > 4
+    cubic_B: NDArray[np.float64]
     table_A: NDArray[np.floating]  # (2 N + 1,), at S + N
     table_B: NDArray[np.float64]
     table_F: NDArray[np.float64]
@@ -71,7 +95,7 @@ class SymmetricRows(NamedTuple):
 
     rows: NDArray[np.signedinteger]  # (N, L)
     e: NDArray[np.float64]  # (replicas, P + 1, L)
-    buffer: NDArray[np.float64]  # (BLOCK,)
+    orders: tuple[int, ...]  # 1 .. P: of a tuple the compiler knows the length
     prefactor: float  # times P!
 
 
@@ -80,8 +104,7 @@ class PowerRows(NamedTuple):
 
     rows: NDArray[np.signedinteger]  # (N, L)
     S: NDArray[np.float64]  # (replicas, L)
-    buffer: NDArray[np.float64]  # (2, BLOCK)
-    P: int
+    orders: tuple[int, ...]  # 1 .. P
     prefactor: float
 
 
@@ -104,6 +127,23 @@ class CachedFields(NamedTuple):
     fields: NDArray[Any]  # (replicas, N)
     prefactor: float
     diagonal: float  # sum of the diagonal, if it belongs to the energy
+
+
+class Chains(NamedTuple):
+    """What drives each chain: its inverse temperature, and its words in the address of random numbers."""
+
+    beta: NDArray[np.float64]  # (replicas,), may be infinite
+    temperature: NDArray[np.uint32]  # (replicas,)
+    replica: NDArray[np.uint32]  # (replicas,)
+
+
+class Draws(NamedTuple):
+    """Scratch of one sweep of one chain."""
+
+    thresholds: NDArray[np.float64]  # (N,)
+    scratch: NDArray[np.float64]  # (N,)
+    sites: NDArray[np.uint32]  # (N,)
+    chosen: NDArray[np.bool_]  # (N,)
 
 
 @njit
@@ -142,15 +182,110 @@ def pair_rows_energy(state, sigma, r):
     return -state.prefactor * (total - state.diagonal)
 
 
+@njit
+def lane(state, r):
+    """Return the scalar products of one chain, (pairs of rows, 2)."""
+    return state.S[r // lanes.LANES, :, r % lanes.LANES]
+
+
+def pair_blocks_rebuild(state, sigma, r):
+    S, products = lane(state, r), np.empty(state.rows.shape[1], dtype=np.int64)
+    multiply(state.rows, sigma[r], products)
+    for k in range(products.size):
+        S[k // 2, k % 2] = products[k]
+
+
+def pair_blocks_flip_energy(state, sigma, r, i):
+    row, S, total = state.rows[i], lane(state, r), 0
+    for k in range(row.size):
+        total += row[k] * S[k // 2, k % 2]
+    square = state.squares[i // lanes.SITES, i % lanes.SITES]
+    return 4.0 * state.prefactor * (sigma[r, i] * total - square)
+
+
+def pair_blocks_flip(state, sigma, r, i):
+    row, S, change = state.rows[i], lane(state, r), -2 * int(sigma[r, i])
+    for k in range(row.size):
+        S[k // 2, k % 2] += change * row[k]
+    sigma[r, i] = -sigma[r, i]
+
+
+def pair_blocks_energy(state, sigma, r):
+    S, total = lane(state, r), 0.0
+    for k in range(S.shape[0]):
+        total += float(S[k, 0]) * float(S[k, 0]) + float(S[k, 1]) * float(S[k, 1])
+    return -state.prefactor * (total - state.diagonal)
+
+
+def pair_blocks_sweep(state, sigma, chains, rule, scan, number, key, draws, accepted):
+    rows, X, (replicas, N) = state.rows, state.X, sigma.shape
+    accepted[:] = 0
+    for r in range(replicas):
+        fill_thresholds(draws.thresholds, draws.scratch, rule, number, chains.replica[r], chains.temperature[r], key)
+        fill_bounds(state.bounds[r], draws.thresholds, rule, chains.beta[r], 4.0 * state.prefactor)
+    for start in range(0, N, lanes.SITES):
+        block, width = start // lanes.SITES, min(lanes.SITES, N - start)
+        for b in range(width):
+            for k in range(rows.shape[1]):
+                X[b, k] = rows[start + b, k]
+        if width < lanes.SITES:
+            X[width:] = 0
+        for first in range(0, replicas, lanes.LANES):
+            S, last = state.S[first // lanes.LANES], min(first + lanes.LANES, replicas)
+            # Lanes without a chain and rows without a site stay as they are.
+            state.spins[:] = 1
+            state.limits[:] = _NEVER
+            for r in range(first, last):
+                for b in range(width):
+                    state.spins[b, r - first] = sigma[r, start + b]
+                    state.limits[b, r - first] = state.bounds[r, start + b]
+            lanes.fields(X, S, state.H)
+            count = lanes.settle(
+                state.H,
+                state.gram[block],
+                state.squares[block],
+                state.spins,
+                state.limits,
+                state.changes,
+                state.moved,
+                rule == GLAUBER,
+            )
+            if count == 0:
+                continue
+            lanes.accumulate(X, state.changes, state.moved, count, S)
+            for r in range(first, last):
+                for b in range(width):
+                    spin = state.spins[b, r - first]
+                    accepted[r] += spin != sigma[r, start + b]
+                    sigma[r, start + b] = spin
+
+
 def sign_rows_rebuild(state, sigma, r):
     multiply(state.rows, sigma[r], state.S[r])
-    sign_rows_tabulate(state, r)
+    sign_rows_move(state, r, 0, 0)
 
 
-@njit
-def sign_rows_tabulate(state, r):
-    N, S, A, total = state.rows.shape[0], state.S[r], state.A[r], 0.0
+@njit(fastmath=_REASSOCIATE)
+def sign_rows_move(state, r, i, change):
+    """Add `change` times row i to S, and evaluate A and B there."""
+    row, S, A, change, N = state.rows[i], state.S[r], state.A[r], np.int32(change), state.rows.shape[0]
+    if state.cubic_A.size:
+        a_0, a_1, a_2, a_3 = state.cubic_A
+        b_0, b_1, b_2, _ = state.cubic_B
+        sum_x, sum_squares = 0.0, 0.0
+        for k in range(S.size):
+            S[k] += change * row[k]
+            x = A.dtype.type(S[k])
+            square = x * x
+            A[k] = (a_0 + a_2 * square) + x * (a_1 + a_3 * square)
+            sum_x += x
+            sum_squares += square
+        state.B[r] = b_0 * S.size + b_1 * sum_x + b_2 * sum_squares
+        return
+    total = 0.0
     # Indices without a sign, which need no look whether to count from the end; a loop a table.
+    for k in range(S.size):
+        S[k] += change * row[k]
     for k in range(S.size):
         A[k] = state.table_A[np.uint64(S[k] + N)]
     for k in range(S.size):
@@ -170,12 +305,8 @@ def sign_rows_flip_energy(state, sigma, r, i):
 
 
 def sign_rows_flip(state, sigma, r, i):
-    row, S = state.rows[i], state.S[r]
-    change = np.int32(-2 * sigma[r, i])
-    for k in range(S.size):
-        S[k] += change * row[k]
+    sign_rows_move(state, r, i, -2 * sigma[r, i])
     sigma[r, i] = -sigma[r, i]
-    sign_rows_tabulate(state, r)
 
 
 def sign_rows_energy(state, sigma, r):
@@ -196,41 +327,30 @@ def symmetric_rows_rebuild(state, sigma, r):
                 e[order, k] += sigma[r, i] * state.rows[i, k] * e[order - 1, k]
 
 
+def symmetric_rows_energy(state, sigma, r):
+    return -state.prefactor * state.e[r, -1].sum()
+
+
 def symmetric_rows_flip_energy(state, sigma, r, i):
-    e, row, spin, without = state.e[r], state.rows[i], float(sigma[r, i]), state.buffer
-    P = e.shape[0] - 1
-    total = 0.0
-    for start in range(0, row.size, BLOCK):
-        width = min(BLOCK, row.size - start)
+    e, row, spin, total, P = state.e[r], state.rows[i], float(sigma[r, i]), 0.0, len(state.orders)
+    for k in range(row.size):
+        y, without = spin * row[k], 1.0
         # e_k of all sites but i, for k = 1 .. P - 1: e_k - y e_{k-1} of the same.
-        entries = row[start : start + width]
-        without[:width] = 1.0
         for order in range(1, P):
-            symmetric = e[order, start : start + width]
-            for k in range(width):
-                without[k] = symmetric[k] - spin * entries[k] * without[k]
-        for k in range(width):
-            total += entries[k] * without[k]
-    return 2.0 * state.prefactor * spin * total
+            without = e[order, k] - y * without
+        total += y * without
+    return 2.0 * state.prefactor * total
 
 
 def symmetric_rows_flip(state, sigma, r, i):
-    e, row, spin, without = state.e[r], state.rows[i], float(sigma[r, i]), state.buffer
-    for start in range(0, row.size, BLOCK):
-        width = min(BLOCK, row.size - start)
-        entries = row[start : start + width]
-        without[:width] = 1.0
-        for order in range(1, e.shape[0]):
-            symmetric = e[order, start : start + width]
-            for k in range(width):
-                shift = spin * entries[k] * without[k]
-                without[k] = symmetric[k] - shift
-                symmetric[k] -= 2.0 * shift
+    e, row, spin, P = state.e[r], state.rows[i], float(sigma[r, i]), len(state.orders)
+    for k in range(row.size):
+        y, without = spin * row[k], 1.0
+        for order in range(1, P + 1):
+            shift = y * without
+            without = e[order, k] - shift
+            e[order, k] = without - shift
     sigma[r, i] = -sigma[r, i]
-
-
-def symmetric_rows_energy(state, sigma, r):
-    return -state.prefactor * state.e[r, -1].sum()
 
 
 def power_rows_rebuild(state, sigma, r):
@@ -238,20 +358,13 @@ def power_rows_rebuild(state, sigma, r):
 
 
 def power_rows_flip_energy(state, sigma, r, i):
-    S, row, twice = state.S[r], state.rows[i], 2.0 * sigma[r, i]
-    before, after = state.buffer[0], state.buffer[1]
-    total = 0.0
-    for start in range(0, row.size, BLOCK):
-        width = min(BLOCK, row.size - start)
-        entries, products = row[start : start + width], S[start : start + width]
-        before[:width] = 1.0
-        after[:width] = 1.0
-        for _ in range(state.P):
-            for k in range(width):
-                before[k] *= products[k]
-                after[k] *= products[k] - twice * entries[k]
-        for k in range(width):
-            total += before[k] - after[k]
+    S, row, twice, total, P = state.S[r], state.rows[i], 2.0 * sigma[r, i], 0.0, len(state.orders)
+    for k in range(row.size):
+        before, after = 1.0, 1.0
+        for _ in range(P):
+            before *= S[k]
+            after *= S[k] - twice * row[k]
+        total += before - after
     return state.prefactor * total
 
 
@@ -263,9 +376,9 @@ def power_rows_flip(state, sigma, r, i):
 
 
 def power_rows_energy(state, sigma, r):
-    total = 0.0
+    total, P = 0.0, len(state.orders)
     for k in range(state.S.shape[1]):
-        total += state.S[r, k] ** state.P
+        total += state.S[r, k] ** P
     return -state.prefactor * total
 
 
@@ -333,23 +446,49 @@ def unit_peak(state, r):
     return math.exp(state.peak[r])
 
 
+def sweep_apart(state, sigma, chains, rule, scan, number, key, draws, accepted):
+    for r in range(sigma.shape[0]):
+        replica, temperature = chains.replica[r], chains.temperature[r]
+        fill_thresholds(draws.thresholds, draws.scratch, rule, number, replica, temperature, key)
+        if scan == RANDOM:
+            fill_sites(draws.sites, number, replica, temperature, key)
+        accepted[r] = sweep_once(state, sigma, r, chains.beta[r], rule, scan, draws)
+
+
 VERBS = {
-    PairRows: (pair_rows_rebuild, pair_rows_flip_energy, pair_rows_flip, pair_rows_energy, unit_one),
-    SignRows: (sign_rows_rebuild, sign_rows_flip_energy, sign_rows_flip, sign_rows_energy, unit_one),
+    PairRows: (pair_rows_rebuild, pair_rows_flip_energy, pair_rows_flip, pair_rows_energy, unit_one, sweep_apart),
+    PairBlocks: (
+        pair_blocks_rebuild,
+        pair_blocks_flip_energy,
+        pair_blocks_flip,
+        pair_blocks_energy,
+        unit_one,
+        pair_blocks_sweep,
+    ),
+    SignRows: (sign_rows_rebuild, sign_rows_flip_energy, sign_rows_flip, sign_rows_energy, unit_one, sweep_apart),
     SymmetricRows: (
         symmetric_rows_rebuild,
         symmetric_rows_flip_energy,
         symmetric_rows_flip,
         symmetric_rows_energy,
         unit_one,
+        sweep_apart,
     ),
-    PowerRows: (power_rows_rebuild, power_rows_flip_energy, power_rows_flip, power_rows_energy, unit_one),
+    PowerRows: (
+        power_rows_rebuild,
+        power_rows_flip_energy,
+        power_rows_flip,
+        power_rows_energy,
+        unit_one,
+        sweep_apart,
+    ),
     ExponentRows: (
         exponent_rows_rebuild,
         exponent_rows_flip_energy,
         exponent_rows_flip,
         exponent_rows_energy,
         unit_peak,
+        sweep_apart,
     ),
     CachedFields: (
         cached_fields_rebuild,
@@ -357,6 +496,7 @@ VERBS = {
         cached_fields_flip,
         cached_fields_energy,
         unit_one,
+        sweep_apart,
     ),
 }
 
@@ -386,6 +526,11 @@ def unit(state, r):
     raise NotImplementedError
 
 
+def sweep(state, sigma, chains, rule, scan, number, key, draws, accepted):
+    """Update every spin of every chain once, in the sweep of this number; `accepted` receives how many flipped."""
+    raise NotImplementedError
+
+
 _OPTIONS = {"fastmath": _REASSOCIATE}
 
 
@@ -412,6 +557,11 @@ def _energy(state, sigma, r):
 @overload(unit, jit_options=_OPTIONS)
 def _unit(state, r):
     return VERBS[state.instance_class][4]
+
+
+@overload(sweep, jit_options=_OPTIONS)
+def _sweep(state, sigma, chains, rule, scan, number, key, draws, accepted):
+    return VERBS[state.instance_class][5]
 
 
 @njit(error_model="numpy")
@@ -453,6 +603,32 @@ def fill_thresholds(out, scratch, rule, sweep, replica, temperature, key):
             out[k] = -out[k]
 
 
+@njit(error_model="numpy")
+def fill_bounds(out, thresholds, rule, beta, unit):
+    """Fill `out` with what `lanes.settle` compares integers n to, as `flips` compares beta (unit n) to thresholds.
+
+    Heat bath: the largest n that leaves the spin down; else the smallest n whose flip is refused. They are found
+    by the very products of `flips`, so that both decide alike.
+    """
+    if rule == DESCENT:
+        out[:] = 0
+        return
+    upper, lower = (1, 0) if rule == GLAUBER else (0, -1)
+    scale = 1.0 / (beta * unit)
+    for k in range(out.size):
+        threshold = thresholds[k]
+        bound = 0.0 if threshold == 0.0 else np.floor(threshold * scale) - lower
+        bound = min(max(bound, -2147483646.0), 2147483646.0)
+        above, below = reduced(beta, 1.0, unit * (bound + upper)), reduced(beta, 1.0, unit * (bound + lower))
+        if rule == GLAUBER:
+            bound += 0.0 if above > threshold else 1.0
+            bound -= 1.0 if below > threshold else 0.0
+        else:
+            bound += 1.0 if above < threshold else 0.0
+            bound -= 0.0 if below < threshold else 1.0
+        out[k] = np.int32(bound)
+
+
 @njit(inline="always")
 def flips(rule, x, spin, threshold):
     """Decide whether a flip that costs x = beta Delta H happens; T = 0 (x infinite or 0) is the limit of each rule."""
@@ -469,14 +645,14 @@ def reduced(beta, scale, cost):
     return 0.0 if cost == 0.0 else beta * scale * cost
 
 
-@njit(cache=True)
+@cached_njit()
 def build(state, sigma):
     """Rebuild the state of every replica."""
     for r in range(sigma.shape[0]):
         rebuild(state, sigma, r)
 
 
-@njit(cache=True)
+@cached_njit()
 def flip_energies(state, sigma, r):
     """Return the energy that each single flip costs in replica r, in units of `unit`, and that unit."""
     costs = np.empty(sigma.shape[1])
@@ -486,59 +662,68 @@ def flip_energies(state, sigma, r):
 
 
 @njit
-def sweep_once(state, sigma, r, beta, rule, scan, thresholds, sites, chosen):
+def sweep_once(state, sigma, r, beta, rule, scan, draws):
     """Update every spin of replica r once, with one threshold each; return how many flipped."""
     N, accepted = sigma.shape[1], 0
     if scan == SYNCHRONOUS:
         for i in range(N):
             x = reduced(beta, unit(state, r), flip_energy(state, sigma, r, i))
-            chosen[i] = flips(rule, x, sigma[r, i], thresholds[i])
+            draws.chosen[i] = flips(rule, x, sigma[r, i], draws.thresholds[i])
         for i in range(N):
-            if chosen[i]:
+            if draws.chosen[i]:
                 flip(state, sigma, r, i)
                 accepted += 1
         return accepted
     for update in range(N):
-        i = sites[update]
+        i = draws.sites[update]
         x = reduced(beta, unit(state, r), flip_energy(state, sigma, r, i))
-        if flips(rule, x, sigma[r, i], thresholds[update]):
+        if flips(rule, x, sigma[r, i], draws.thresholds[update]):
             flip(state, sigma, r, i)
             accepted += 1
     return accepted
 
 
 @njit
+def new_draws(N):
+    """Return scratch for the sweeps of N spins, the sites in order."""
+    sites = np.arange(N).astype(np.uint32)
+    return Draws(np.empty(N), np.empty(N), sites, np.empty(N, dtype=np.bool_))
+
+
+@njit
 def overlap(a, b):
-    """Overlap of a spin configuration with another, or with a vector of real numbers."""
+    """Overlap of a spin configuration with another, or with a vector of integers."""
     total = 0
     for i in range(a.size):
         total += a[i] * b[i]
     return total / a.size
 
 
-@njit(cache=True)
-def run(
-    state, sigma, beta, rule, scan, first_sweep, temperature, key, probes, record, overlaps, xi, sums, configurations
-):
-    """Sweep all replicas side by side and record observables after each sweep.
+@cached_njit()
+def run(state, sigma, chains, rule, scan, first_sweep, key, probes, units, record, overlaps, xi, sums, configurations):
+    """Sweep all chains side by side and record observables after each sweep.
 
     Parameters
     ----------
     state, sigma
-        State, and spins (replicas, N) int8; both are advanced in place.
-    beta, rule, scan
-        Inverse temperature (may be infinite) and codes of the dynamics.
-    first_sweep, temperature, key
+        State, and spins (chains, N) int8; both are advanced in place.
+    chains : Chains
+        Temperatures and replicas; the replicas of a temperature follow each other.
+    rule, scan
+        Codes of the dynamics.
+    first_sweep, key
         Address of the random numbers.
-    probes : (2, N) float64
+    probes : (2, N) int64
         Archetype and learned pattern whose overlaps m and n are recorded.
-    record : (sweeps, 4, replicas) float64
+    units : (2,) float64
+        What these integers are multiplied by.
+    record : (sweeps, 4, chains) float64
         Receives m, n, the energy and the fraction of accepted flips.
-    overlaps : (sweeps, pairs) float64
-        Receives q_ab of replicas a < b.
-    xi, sums : (N, K) int8, (replicas, K) int64
+    overlaps : (sweeps, temperatures, pairs) float64
+        Receives q_ab of the replicas a < b of each temperature.
+    xi, sums : (N, K) int8, (chains, K) int64
         If not empty, N m_mu summed over the sweeps is added to `sums`.
-    configurations : (sweeps, replicas, N) int8
+    configurations : (sweeps, chains, N) int8
         If not empty, receives the spins.
 
     Returns
@@ -547,37 +732,31 @@ def run(
         Sweeps done: fewer than asked if an ordered descent reached a fixed point,
         whose observables then fill the rest of the record.
     """
-    replicas, N = sigma.shape
-    thresholds, scratch, sites = np.empty(N), np.empty(N), np.arange(N).astype(np.uint32)
-    chosen, products = np.empty(N, dtype=np.bool_), np.empty(sums.shape[1], dtype=np.int64)
+    count, N = sigma.shape
+    replicas = count // overlaps.shape[1]
+    draws, accepted = new_draws(N), np.zeros(count, dtype=np.int64)
+    products = np.empty(sums.shape[1], dtype=np.int64)
     done = record.shape[0]
     for t in range(record.shape[0]):
-        moved = 0
-        for r in range(replicas):
-            fill_thresholds(thresholds, scratch, rule, first_sweep + t, r, temperature, key)
-            if scan == RANDOM:
-                fill_sites(sites, first_sweep + t, r, temperature, key)
-            accepted = sweep_once(state, sigma, r, beta, rule, scan, thresholds, sites, chosen)
-            moved += accepted
-            record[t, 0, r], record[t, 1, r] = overlap(sigma[r], probes[0]), overlap(sigma[r], probes[1])
-            record[t, 2, r], record[t, 3, r] = energy(state, sigma, r), accepted / N
+        sweep(state, sigma, chains, rule, scan, first_sweep + t, key, draws, accepted)
+        for r in range(count):
+            record[t, 0, r] = overlap(sigma[r], probes[0]) * units[0]
+            record[t, 1, r] = overlap(sigma[r], probes[1]) * units[1]
+            record[t, 2, r], record[t, 3, r] = energy(state, sigma, r), accepted[r] / N
             if products.size:
                 multiply(xi, sigma[r], products)
                 sums[r] += products
             if configurations.size:
                 configurations[t, r] = sigma[r]
-        pair = 0
-        for a in range(replicas):
-            for b in range(a + 1, replicas):
-                overlaps[t, pair] = overlap(sigma[a], sigma[b])
-                pair += 1
-        if rule == DESCENT and scan == ORDERED and moved == 0:
+        for j in range(overlaps.shape[1]):
+            record_overlaps(sigma[j * replicas : (j + 1) * replicas], overlaps[t, j])
+        if rule == DESCENT and scan == ORDERED and not accepted.any():
             done = t + 1
             break
     for t in range(done, record.shape[0]):
         record[t], overlaps[t] = record[done - 1], overlaps[done - 1]
         if products.size:
-            for r in range(replicas):
+            for r in range(count):
                 multiply(xi, sigma[r], products)
                 sums[r] += products
         if configurations.size:
@@ -585,7 +764,17 @@ def run(
     return done
 
 
-@njit(cache=True)
+@njit
+def record_overlaps(sigma, out):
+    """Fill `out` with the overlaps of all pairs of configurations."""
+    pair = 0
+    for a in range(sigma.shape[0]):
+        for b in range(a + 1, sigma.shape[0]):
+            out[pair] = overlap(sigma[a], sigma[b])
+            pair += 1
+
+
+@cached_njit()
 def temper(
     state,
     sigma,
@@ -597,6 +786,7 @@ def temper(
     key,
     exchange_key,
     probes,
+    units,
     holder,
     record,
     overlaps,
@@ -618,8 +808,8 @@ def temper(
         Codes of the dynamics.
     first_sweep, temperatures, key, exchange_key
         Address of the random numbers; a word a temperature.
-    probes : (2, N) float64
-        Archetype and learned pattern whose overlaps m and n are recorded.
+    probes, units : (2, N) int64, (2,) float64
+        Archetype and learned pattern whose overlaps m and n are recorded, as in `run`.
     holder : (ladders, J) int64
         Row of `sigma` that has temperature j; advanced in place.
     record : (sweeps, 5, J, ladders) float64
@@ -631,30 +821,30 @@ def temper(
     """
     ladders, J = holder.shape
     N = sigma.shape[1]
-    thresholds, scratch, sites = np.empty(N), np.empty(N), np.arange(N).astype(np.uint32)
-    chosen, energies, draws = np.empty(N, dtype=np.bool_), np.empty(J), np.empty(J)
+    draws, accepted = new_draws(N), np.zeros(ladders * J, dtype=np.int64)
+    chains = Chains(np.empty(ladders * J), np.empty(ladders * J, np.uint32), np.empty(ladders * J, np.uint32))
+    together, energies, swaps = np.empty((ladders, N), np.int8), np.empty(J), np.empty(J)
     for t in range(record.shape[0]):
         for a in range(ladders):
             for j in range(J):
                 r = holder[a, j]
-                fill_thresholds(thresholds, scratch, rule, first_sweep + t, a, temperatures[j], key)
-                if scan == RANDOM:
-                    fill_sites(sites, first_sweep + t, a, temperatures[j], key)
-                accepted = sweep_once(state, sigma, r, betas[j], rule, scan, thresholds, sites, chosen)
+                chains.beta[r], chains.temperature[r], chains.replica[r] = betas[j], temperatures[j], a
+        sweep(state, sigma, chains, rule, scan, first_sweep + t, key, draws, accepted)
+        for a in range(ladders):
+            for j in range(J):
+                r = holder[a, j]
                 energies[j] = energy(state, sigma, r)
-                record[t, 0, j, a], record[t, 1, j, a] = overlap(sigma[r], probes[0]), overlap(sigma[r], probes[1])
-                record[t, 2, j, a], record[t, 3, j, a], record[t, 4, j, a] = energies[j], accepted / N, r
-            fill_uniforms(draws, first_sweep + t, a, 0, exchange_key)
+                record[t, 0, j, a] = overlap(sigma[r], probes[0]) * units[0]
+                record[t, 1, j, a] = overlap(sigma[r], probes[1]) * units[1]
+                record[t, 2, j, a], record[t, 3, j, a], record[t, 4, j, a] = energies[j], accepted[r] / N, r
+            fill_uniforms(swaps, first_sweep + t, a, 0, exchange_key)
             for j in range((first_sweep + t) % 2, J - 1, 2):
                 exchanges[1, j] += 1
                 x = (betas[j] - betas[j + 1]) * (energies[j] - energies[j + 1])
-                if x >= 0.0 or draws[j] < math.exp(x):
+                if x >= 0.0 or swaps[j] < math.exp(x):
                     holder[a, j], holder[a, j + 1] = holder[a, j + 1], holder[a, j]
                     exchanges[0, j] += 1
-        pair = 0
-        for a in range(ladders):
-            for b in range(a + 1, ladders):
-                for j in range(J):
-                    first, second = int(record[t, 4, j, a]), int(record[t, 4, j, b])
-                    overlaps[t, j, pair] = overlap(sigma[first], sigma[second])
-                pair += 1
+        for j in range(J if ladders > 1 else 0):
+            for a in range(ladders):
+                together[a] = sigma[int(record[t, 4, j, a])]
+            record_overlaps(together, overlaps[t, j])

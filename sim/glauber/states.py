@@ -4,14 +4,14 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import special
 
 from hebbian import HebbianNetwork, QuenchedSample, validation
 from hebbian.interaction import sign_polynomial
-from sim.glauber import kernels
+from sim.glauber import kernels, lanes
 
-ALGORITHMS = ("auto", "rows", "fields")
+ALGORITHMS = ("auto", "rows", "fields", "blocks")
 
 # Couplings are summed over blocks of rows: a copy in double precision of all would fill the memory.
 _BLOCK = 1 << 24
@@ -20,58 +20,138 @@ _BLOCK = 1 << 24
 _LARGEST_N = 8192
 # As many couplings as a processor keeps close by.
 _CACHED = 1 << 23
+# Chains of one state: more would only fill the memory with their records.
+_TOGETHER = 4 * lanes.LANES
+# Entries of rows that are filled up with zeros, to lengths that the vectors of a processor divide.
+_STEP, _SHORTEST, _LONGEST = 64, 32, 4096
 
 
-def choose(sample: QuenchedSample, algorithm: str, updates: float, T: ArrayLike) -> str:
-    """Return "rows" or "fields", the cheaper of the two for some spin updates; the law is the same.
+def plan(
+    sample: QuenchedSample, algorithm: str, updates: float, T: NDArray[np.float64], replicas: int, scan: str
+) -> list[tuple[str, NDArray[np.intp]]]:
+    """Divide the temperatures of independent simulations among algorithms, at the least cost; the law is the same.
 
     Parameters
     ----------
     sample : QuenchedSample
         Network.
-    algorithm : {"auto", "rows", "fields"}
-        "fields" keeps the N x N couplings and exists for P = 2 only, where both give the same bits
-        as long as sums of products of integers stay below 2^53.
+    algorithm : {"auto", "rows", "fields", "blocks"}
+        "fields" keeps the N x N couplings, "blocks" simulates temperatures and replicas side by side. Both exist
+        for P = 2 only, where all give the same bits as long as sums of products of integers stay below 2^53.
     updates : float
-        Spin updates to come, over all sweeps, replicas and temperatures.
-    T : float or array_like
-        Temperatures at which they are done: the higher, the more of them are flips.
+        Spin updates to come at each temperature, over all sweeps and replicas.
+    T : ndarray, shape (temperatures,)
+        Temperatures: the higher, the more of the updates are flips.
+    replicas : int
+        Chains at each temperature.
+    scan : {"ordered", "random", "synchronous"}
+        Order of the sites.
+
+    Returns
+    -------
+    list of (str, ndarray of int)
+        Algorithms, and the positions in `T` of what each does; by "blocks" as many as one state has.
 
     Raises
     ------
     ValueError
         If the algorithm is unknown or impossible for this network.
     """
-    check_algorithm(sample.model, algorithm)
+    check_algorithm(sample.model, algorithm, scan)
+    everything = np.arange(len(T))
+    parts = [("rows" if algorithm == "auto" else algorithm, everything)]
+    if algorithm == "auto" and sample.model.P == 2:
+        # The coldest by fields, for these have the fewest flips.
+        coldest, cheapest = np.argsort(T, kind="stable"), math.inf
+        for cold in range(len(T) + 1 if _possible(sample.model, "fields", scan) else 1):
+            fields, others = np.sort(coldest[:cold]), np.sort(coldest[cold:])
+            for rest in ("rows", "blocks") if _possible(sample.model, "blocks", scan) else ("rows",):
+                cost = _nanoseconds(sample, "fields", updates, T[fields], replicas)
+                cost += _nanoseconds(sample, rest, updates, T[others], replicas * len(others))
+                if cost < cheapest:
+                    cheapest, parts = cost, [("fields", fields), (rest, others)]
+    size = max(1, _TOGETHER // replicas)
+    return [
+        (name, members[start : start + step])
+        for name, members in parts
+        for step in [size if name == "blocks" else len(T)]
+        for start in range(0, len(members), step)
+    ]
+
+
+def choose(
+    sample: QuenchedSample, algorithm: str, updates: float, T: NDArray[np.float64], chains: int, scan: str
+) -> str:
+    """Return the cheapest algorithm for `chains` chains in one state that go through all temperatures.
+
+    Arguments and errors are those of `plan`.
+    """
+    check_algorithm(sample.model, algorithm, scan)
     if algorithm != "auto" or sample.model.P != 2:
         return "rows" if algorithm == "auto" else algorithm
+    possible = [name for name in ALGORITHMS[1:] if _possible(sample.model, name, scan)]
+    return min(possible, key=lambda name: _nanoseconds(sample, name, updates, T, chains))
+
+
+def check_algorithm(model: HebbianNetwork, algorithm: str, scan: str) -> None:
+    """Raise ValueError if an algorithm is unknown, or impossible for a network or an order of the sites."""
+    validation.choice("algorithm", algorithm, ALGORITHMS)
+    if algorithm in ("auto", "rows"):
+        return
+    if model.P != 2:
+        raise ValueError(f"algorithm = {algorithm!r} needs P = 2, the model has P = {model.P}; allowed: 'rows'")
+    if algorithm == "blocks" and scan != "ordered":
+        raise ValueError(f"algorithm = 'blocks' with scan = {scan!r}; allowed: scan = 'ordered', or another algorithm")
+    if algorithm == "blocks" and pair_type(model, _length(model)) is not np.int16:
+        raise ValueError(
+            f"algorithm = 'blocks' needs scalar products below 2^15 and fields below 2^31, {model} has larger ones; "
+            "allowed: 'rows' or 'fields'"
+        )
+
+
+def _possible(model: HebbianNetwork, algorithm: str, scan: str) -> bool:
+    """Whether "auto" may choose an algorithm."""
+    if algorithm == "blocks":
+        return scan == "ordered" and pair_type(model, _length(model)) is np.int16
+    return algorithm == "rows" or model.N <= _LARGEST_N
+
+
+def _nanoseconds(sample: QuenchedSample, algorithm: str, updates: float, T: NDArray[np.float64], chains: int) -> float:
+    """Estimate the time of `updates` updates at each temperature, P = 2, by `chains` chains in one state."""
+    if not len(T):
+        return 0.0
     L, N = sample.rows.shape
     # A spin in a field of one is against it with probability p, and flips with 2 p (1 - p); in states without retrieval
     # at low temperature, which are stable too, not much more often.
     p = special.expit(-2 / np.maximum(T, 1e-3))
-    flips = updates * float(np.mean(2 * p * (1 - p)))
+    share = 2 * p * (1 - p)
+    updates, flips = updates * len(T), updates * float(share.sum())
     # Nanoseconds on one core, of an update or a flip and of each of its terms. Couplings beyond the caches are slow.
-    kind, near = pair_type(sample.model, L), N * N < _CACHED
-    term = {None: 0.3, np.int16: 0.035, np.int32: 0.1}[kind]
-    by_rows = updates * (8 + term * L) + flips * (35 + 2 * term * L)
-    by_fields = updates * 5 + flips * (30 + (0.08 if near else 0.3) * N) + 0.04 * float(N) * N * L
-    return "fields" if N <= _LARGEST_N and by_fields < by_rows else "rows"
+    if algorithm == "rows":
+        term = {None: 0.3, np.int16: 0.03, np.int32: 0.1}[pair_type(sample.model, L)]
+        return updates * (5 + term * L) + flips * (30 + 2 * term * L)
+    if algorithm == "fields":
+        return updates * 4 + flips * (30 + (0.08 if N * N < _CACHED else 0.3) * N) + 0.04 * float(N) * N * L
+    groups = -(-chains // lanes.LANES)
+    moved = 1 - (1 - float(share.mean())) ** min(chains, lanes.LANES)
+    per_site = lanes.LANES * (0.7 + (0.009 + 0.0125 * moved) * L)
+    return updates * (4 + per_site * groups / chains) + float(N) * L * (0.1 * lanes.SITES + 0.1)
 
 
-def check_algorithm(model: HebbianNetwork, algorithm: str) -> None:
-    """Raise ValueError if an algorithm is unknown or impossible for a network."""
-    validation.choice("algorithm", algorithm, ALGORITHMS)
-    if algorithm == "fields" and model.P != 2:
-        raise ValueError(f"algorithm = 'fields' needs P = 2, the model has P = {model.P}; allowed: 'rows'")
+def _length(model: HebbianNetwork) -> float:
+    """Return the number of rows of a model."""
+    return float(model.K or 0) * ((model.examples or 1) if model.training == "unsupervised" else 1)
 
 
 def memory(model: HebbianNetwork, replicas: int) -> float:
     """Bytes that the rows' caches of `replicas` replicas of a model occupy; cached fields are checked when made."""
-    L = float(model.K or 0) * ((model.examples or 1) if model.training == "unsupervised" else 1)
+    L = _length(model)
     if model.P is None:
         return 16 * L * replicas
     if (kind := pair_type(model, L)) is not None:
-        return np.dtype(kind).itemsize * L * replicas
+        entry = np.min_scalar_type(-(model.examples or 1) - 1) if model.training == "supervised" else np.dtype(np.int8)
+        copy = float(model.N) * _filled(L) * entry.itemsize if _filled(L) > L else 0.0
+        return np.dtype(kind).itemsize * L * replicas + copy
     if model.has_sign_rows:
         return (4 + np.dtype(_real_type(model)).itemsize) * L * replicas
     return 8 * L * replicas * (model.P + 1 if model.interaction == "distinct" else 1)
@@ -87,24 +167,30 @@ def make(sample: QuenchedSample, algorithm: str, replicas: int) -> Any:
     """
     if algorithm == "fields":
         return _cached_fields(sample, replicas)
+    if algorithm == "blocks":
+        return _pair_blocks(sample, replicas)
     validation.memory(f"the state of {replicas} replica(s) of {sample.model}", memory(sample.model, replicas))
     L, N = sample.rows.shape
     S: NDArray[Any]
     P, distinct = sample.model.P, sample.model.interaction == "distinct"
     rows = np.ascontiguousarray(sample.rows.T)
+    orders = tuple(range(1, (P or 0) + 1))
     if P is None:
         largest = int(np.abs(rows).max())
         drop = -np.expm1(-2 * sample.scale * np.arange(-largest, largest + 1))
         S, weights = np.zeros((replicas, L), dtype=np.int64), np.zeros((replicas, L))
         return kernels.ExponentRows(rows, S, weights, np.zeros(replicas), drop, sample.scale, sample.prefactor)
     if (kind := pair_type(sample.model, L)) is not None:
-        step = max(1, _BLOCK // L)
-        squares = np.concatenate([(rows[i : i + step].astype(np.int64) ** 2).sum(axis=1) for i in range(0, N, step)])
+        squares, filled = _squares(rows), _filled(L)
+        if filled > L:
+            rows = np.zeros((N, filled), rows.dtype)
+            rows[:, :L] = sample.rows.T
         diagonal = float(squares.sum()) if distinct else 0.0
-        return kernels.PairRows(rows, np.zeros((replicas, L), kind), squares, sample.prefactor, diagonal)
+        return kernels.PairRows(rows, np.zeros((replicas, filled), kind), squares, sample.prefactor, diagonal)
     if sample.model.has_sign_rows:
         F = sign_polynomial(np.arange(-N - 2, N + 3), N, P, sample.model.interaction)
         up, here, down = F[4:], F[2:-2], F[:-4]
+        cubic_A, cubic_B = _cubics(N, P, sample.model.interaction)
         real = _real_type(sample.model)
         S, A = np.zeros((replicas, L), dtype=np.int32), np.zeros((replicas, L), dtype=real)
         B = np.zeros(replicas)
@@ -113,15 +199,84 @@ def make(sample: QuenchedSample, algorithm: str, replicas: int) -> Any:
             S,
             A,
             B,
+            cubic_A.astype(real),
+            cubic_B,
             ((up - down) / 2).astype(real),
             (up + down) / 2 - here,
             here.copy(),
             sample.prefactor,
         )
     if distinct:
-        e, buffer = np.zeros((replicas, P + 1, L)), np.zeros(kernels.BLOCK)
-        return kernels.SymmetricRows(rows, e, buffer, sample.prefactor * math.factorial(P))
-    return kernels.PowerRows(rows, np.zeros((replicas, L)), np.zeros((2, kernels.BLOCK)), P, sample.prefactor)
+        e = np.zeros((replicas, P + 1, L))
+        return kernels.SymmetricRows(rows, e, orders, sample.prefactor * math.factorial(P))
+    return kernels.PowerRows(rows, np.zeros((replicas, L)), orders, sample.prefactor)
+
+
+def _squares(rows: NDArray[np.signedinteger[Any]]) -> NDArray[np.int64]:
+    """Return the sum of the squares of the entries of each site."""
+    step = max(1, _BLOCK // rows.shape[1])
+    return np.concatenate([(rows[i : i + step].astype(np.int64) ** 2).sum(axis=1) for i in range(0, len(rows), step)])
+
+
+def _filled(L: float) -> int:
+    """Return the length to which L entries are filled up with zeros."""
+    return int(-(-L // _STEP) * _STEP if _SHORTEST <= L <= _LONGEST else L)
+
+
+def _pair_blocks(sample: QuenchedSample, replicas: int) -> kernels.PairBlocks:
+    L, N = sample.rows.shape
+    blocks, groups, filled = -(-N // lanes.SITES), -(-replicas // lanes.LANES), -(-L // 16) * 16
+    site, lane = (lanes.SITES, lanes.LANES), (filled // 2, lanes.LANES, 2)
+    validation.memory(
+        f"the blocks of {replicas} chains of {sample.model}",
+        4.0 * blocks * lanes.SITES**2 + 4.0 * replicas * N + 4.0 * groups * filled * lanes.LANES,
+    )
+    rows = np.ascontiguousarray(sample.rows.T)
+    squares, gram = np.zeros(blocks * lanes.SITES, np.int32), np.zeros((blocks, lanes.SITES, lanes.SITES), np.int32)
+    squares[:N] = _squares(rows)
+    for block in range(blocks):
+        # Sums of products of integers below 2^31: exact.
+        part = rows[block * lanes.SITES : (block + 1) * lanes.SITES].astype(np.float64)
+        gram[block, : len(part), : len(part)] = part @ part.T
+    return kernels.PairBlocks(
+        rows=rows,
+        S=_aligned((groups, *lane), np.int16),
+        squares=squares.reshape(blocks, lanes.SITES),
+        gram=gram,
+        bounds=np.zeros((replicas, N), np.int32),
+        X=_aligned((lanes.SITES, filled), np.int16),
+        H=_aligned(site, np.int32),
+        spins=_aligned(site, np.int32),
+        limits=_aligned(site, np.int32),
+        changes=_aligned((*site, 2), np.int16),
+        moved=np.zeros(lanes.SITES, np.int32),
+        prefactor=sample.prefactor,
+        diagonal=float(squares.sum(dtype=np.int64)) if sample.model.interaction == "distinct" else 0.0,
+    )
+
+
+def _aligned(shape: tuple[int, ...], kind: type[np.signedinteger[Any]]) -> NDArray[Any]:
+    """Return zeros that begin at a multiple of 64 bytes: no vector lies across two lines of the cache."""
+    size = math.prod(shape) * np.dtype(kind).itemsize
+    memory = np.zeros(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size].view(kind).reshape(shape)
+
+
+def _cubics(N: int, P: int, interaction: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the coefficients of A and of B, polynomials of degrees P - 1 and P - 2; none if P > 4."""
+    if P > 4:
+        return np.empty(0), np.empty(0)
+    F = sign_polynomial(np.arange(-4, 5), N, P, interaction)
+    up, here, down = F[4:], F[2:-2], F[:-4]
+    return _cubic((up - down) / 2), _cubic((up + down) / 2 - here)
+
+
+def _cubic(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the coefficients of a polynomial of degree 3 with these values at -2 .. 2; exact, of integers."""
+    odd, odd_at_2 = (values[3] - values[1]) / 2, (values[4] - values[0]) / 2
+    third = (odd_at_2 - 2 * odd) / 6
+    return np.array([values[2], odd - third, (values[3] + values[1]) / 2 - values[2], third])
 
 
 def _real_type(model: HebbianNetwork) -> type[np.floating[Any]]:

@@ -78,8 +78,8 @@ def timings(monkeypatch, *, first, further, draw):
     monkeypatch.setattr(cost.time, "perf_counter", lambda: clock[0])
     seen = []
 
-    def measure(sample, options, *, seed, task):
-        seen.append((sample.model.K, options["sweeps"], options["equilibration"], options["algorithm"]))
+    def measure(sample, options, *, seed, task, parts):
+        seen.append((sample.model.K, options["sweeps"], options["equilibration"], parts[0][0]))
         clock[0] += sample.model.K * (first + options["sweeps"] * further)
         return {"m": (("T",), np.zeros(1))}
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -179,9 +180,10 @@ def test_long_runs_are_cut_into_chunks_without_a_trace(monkeypatch):
     np.testing.assert_array_equal(whole.q_series[:, 10:], tail.q_series)
 
 
-def test_rows_and_fields_agree_to_the_last_bit(glassy):
-    by_rows, by_fields = (run(glassy, algorithm=algorithm, series=True, sweeps=100) for algorithm in ("rows", "fields"))
-    np.testing.assert_array_equal(by_rows.energy_series, by_fields.energy_series)
+def test_all_algorithms_agree_to_the_last_bit(glassy):
+    by_rows, *others = (run(glassy, algorithm=name, series=True, sweeps=100) for name in ("rows", "fields", "blocks"))
+    for other in others:
+        xr.testing.assert_identical(by_rows, other)
 
 
 def test_dimensions_labels_and_units(glassy):
@@ -215,6 +217,12 @@ def test_annealing_reaches_lower_energies_than_a_quench():
         ({"T": [0.5, 0.3]}, ValueError, "increasing order"),
         ({"T": [-0.1, 0.3]}, ValueError, "T = -0.1"),
         ({"sweeps": 0}, ValueError, "sweeps = 0"),
+        (
+            {"backend": "gpu"},
+            ValueError,
+            "backend = 'gpu': replicas are exchanged on the CPU only; allowed: 'auto', 'cpu'",
+        ),
+        ({"backend": "tpu"}, ValueError, "backend = 'tpu' is unknown"),
         ({"sweeps": 10**12}, MemoryError, "GiB"),
         ({"equilibration": -1}, ValueError, "equilibration = -1"),
         ({"replicas": 0}, ValueError, "replicas = 0"),

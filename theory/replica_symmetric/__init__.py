@@ -1,4 +1,7 @@
-"""Replica theory of Hebbian networks, dense and multitasking: order parameters, free energies, transition lines."""
+"""Replica theory of Hebbian networks, dense and multitasking: order parameters, free energies, transition lines.
+
+Maps are computed on as many threads as Numba has, ``NUMBA_NUM_THREADS``; results do not depend on their number.
+"""
 
 from theory.replica_symmetric import multitasking
 from theory.replica_symmetric.breaking import one_step_critical_load, one_step_solve

@@ -10,9 +10,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from hebbian.compilation import cached_njit
 from theory.replica_symmetric.pattern_average import SINGULAR, Entries, averages
 
 #: Residual n - G(n), relative to the largest amplitude, of what counts as found.
@@ -97,29 +97,7 @@ def descend(start: NDArray[np.float64], T: float, law: Entries, examples: int = 
     -------
     State
     """
-    _, groups = np.unique(start, return_inverse=True)
-    n, residual = _descend(start, groups, T, law)
-    _, m, curvature, nonblank, free, entropy = averages(n, T, law, True)
-    hessian = np.eye(n.size) - curvature
-    eigenvalue = float(np.linalg.eigvalsh(hessian)[0])
-    if examples > 1:
-        R = law.quality**2 + (1 - law.quality**2) / examples
-        among = 1 - (nonblank - R * curvature.diagonal()) / (R * (examples - 1))
-        eigenvalue = min(eigenvalue, float(among.min()))
-    if T == 0 and eigenvalue < -1e-9 * SINGULAR:
-        eigenvalue = -np.inf
-    order = np.argsort(-np.abs(n), kind="stable")
-    energy = -0.5 * float(n @ n)
-    return State(
-        np.abs(n)[order],
-        np.where(n == 0, 0.0, m * np.sign(n))[order],
-        -energy - free,
-        energy,
-        entropy,
-        hessian[np.ix_(order, order)],
-        eigenvalue,
-        bool(residual <= TOLERANCE),
-    )
+    return State(*_state(start, T, law, examples))
 
 
 def states(K: int, d: float, T: float, law: Entries, examples: int = 1) -> list[State]:
@@ -156,11 +134,43 @@ def states(K: int, d: float, T: float, law: Entries, examples: int = 1) -> list[
     return sorted(found, key=lambda state: state.free_energy)
 
 
-@njit(cache=True, error_model="numpy")
-def _descend(
-    start: NDArray[np.float64], groups: NDArray[np.int64], T: float, law: Entries
-) -> tuple[NDArray[np.float64], float]:
+@cached_njit(error_model="numpy", nogil=True)
+def _state(
+    start: NDArray[np.float64], T: float, law: Entries, examples: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float, float, float, NDArray[np.float64], float, bool]:
+    """Return the fields of the `State` that `descend` returns."""
+    n, residual = _descend(start, T, law)
+    _, m, curvature, nonblank, free, entropy = averages(n, T, law, True)
+    hessian = np.eye(n.size) - curvature
+    eigenvalue = np.linalg.eigvalsh(hessian)[0]
+    if examples > 1:
+        R = law.quality**2 + (1.0 - law.quality**2) / examples
+        among = 1.0 - (nonblank - R * np.diag(curvature)) / (R * (examples - 1))
+        eigenvalue = min(eigenvalue, among.min())
+    if T == 0.0 and eigenvalue < -1e-9 * SINGULAR:
+        eigenvalue = -np.inf
+    order = np.argsort(-np.abs(n), kind="mergesort")
+    energy = -0.5 * np.sum(n * n)
+    return (
+        np.abs(n)[order],
+        (m * np.sign(n))[order],
+        -energy - free,
+        energy,
+        entropy,
+        hessian[order][:, order],
+        eigenvalue,
+        residual <= TOLERANCE,
+    )
+
+
+@cached_njit(error_model="numpy")
+def _descend(start: NDArray[np.float64], T: float, law: Entries) -> tuple[NDArray[np.float64], float]:
     """Return the amplitudes and the residual."""
+    if T >= 1.0 - law.dilution:
+        # The second term of f curves by less than (1 - d)/T: the paramagnet is the only stationary point.
+        return np.zeros(start.size), 0.0
+    # Of each pattern, the first one of equal amplitude.
+    groups = np.array([np.argmax(start == amplitude) for amplitude in start])
     n = start.copy()
     zero = start == 0.0
     for _ in range(_FLOW_STEPS):
@@ -206,10 +216,10 @@ def _descend(
     return n, residual
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _level(values: NDArray[np.float64], groups: NDArray[np.int64]) -> None:
     """Give the patterns of a group the mean of their values: rounding must not tell them apart."""
-    for group in range(groups.max() + 1):
+    for group in range(values.size):
         total, count = 0.0, 0
         for mu in range(values.size):
             if groups[mu] == group:

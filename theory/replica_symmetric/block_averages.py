@@ -3,8 +3,10 @@ r"""Averages inside a cluster of states: over y in the measure :math:`(2\cosh\be
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from hebbian.compilation import cached_njit
+from theory.replica_symmetric.elementary import decays, log_one_plus
 
 Array = NDArray[np.float64]
 
@@ -16,22 +18,26 @@ def _panels(breaks: list[float], order: int) -> Array:
     return np.stack([(left + half * (1 + x)).ravel(), (half * weight).ravel()])
 
 
-# Nodes of |h|/T, in the units of the bend of l at h = 0; the slowest decay is exp(-|h|/T), at x = 1.
-BEND = _panels([0.0, 1.5, 3.5, 6.5, 11.0, 18.0, 40.0], 12)
+def _bend(breaks: list[float], order: int) -> Array:
+    y, weight = _panels(breaks, order)
+    return np.stack([y, weight / math.sqrt(2 * math.pi), np.exp(-2 * y), np.log1p(np.exp(-2 * y))])
+
+
+# Nodes y = |h|/T, in the units of the bend of l at h = 0; weights; exp(-2y) and ln(1 + exp(-2y)). The slowest decay is
+# exp(-|h|/T), at x = 1.
+BEND = _bend([0.0, 1.5, 3.5, 6.5, 11.0, 18.0, 40.0], 12)
 LEGENDRE = np.stack(np.polynomial.legendre.leggauss(10))
 # Ends of the panels of the outer integral: in units of the bend of the functions at 0, and of the width of z.
 _INNER_BREAKS = np.array([0.0, 0.7, 1.5, 2.5, 4.0, 6.0, 9.0, 13.0, 18.0, 26.0])
 _OUTER_BREAKS = np.array([-9.0, -6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 9.0])
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _bend_table(x: float, bend: Array) -> Array:
     """Return what the functions of h weighted by (2cosh h/T)^x exceed their limits of T = 0 by, on the nodes."""
     table = np.empty((6, bend.shape[1]))
     for j in range(bend.shape[1]):
-        y, weight = bend[0, j], bend[1, j] / math.sqrt(2.0 * math.pi)
-        decay = math.exp(-2.0 * y)
-        log = math.log1p(decay)
+        y, weight, decay, log = bend[0, j], bend[1, j], bend[2, j], bend[3, j]
         rise = math.expm1(x * log)
         power = 1.0 + rise
         down = 2.0 * decay / (1.0 + decay)  # 1 - tanh
@@ -44,7 +50,7 @@ def _bend_table(x: float, bend: Array) -> Array:
     return table
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _block_averages(
     h: float, s: float, mu: float, T: float, bend: Array, table: Array, normal: Array
 ) -> tuple[float, float, float, float]:
@@ -56,20 +62,9 @@ def _block_averages(
         1 - <t>; <1 - t^2>/T; ln Z - mu <l> + k^2/2, k = mu s; the entropy of the spin over T.
     """
     k = mu * s
-    Z = down = chi = energy = entropy = 0.0
     if s <= T:
         x = mu * T
-        for j in range(normal.shape[1]):
-            y = (h + s * normal[0, j]) / T
-            decay = math.exp(-2.0 * abs(y))
-            log, inverse = math.log1p(decay), 1.0 / (1.0 + decay)
-            excess = abs(y) + log - h / T
-            weight = normal[1, j] * math.exp(x * excess)
-            Z += weight
-            down += weight * 2.0 * inverse * (decay if y >= 0.0 else 1.0)
-            chi += weight * 4.0 * decay * inverse * inverse
-            energy += weight * excess
-            entropy += weight * (log + 2.0 * abs(y) * decay * inverse)
+        Z, down, chi, energy, entropy = _wide_bend(h / T, s / T, x, normal)
         log_Z = math.log(Z) - 0.5 * k * k
         return down / Z, chi / Z / T, log_Z + k * k - x * energy / Z, entropy / Z / T
     # T = 0 in closed form, divided by exp(k h/s + k^2/2), and what the bend at h = 0 adds.
@@ -77,21 +72,55 @@ def _block_averages(
     mirror = math.exp(-2.0 * k * eta)
     up = 0.5 * math.erfc(-(k + eta) / math.sqrt(2.0))
     low = 0.5 * math.erfc(-(k - eta) / math.sqrt(2.0)) * mirror
-    Z, down = up + low, 2.0 * low
+    bent_Z, bent_down, chi, bent_energy, entropy = _narrow_bend(tau, eta, k, mirror, bend, table)
+    Z, down = up + low + tau * bent_Z, 2.0 * low + tau * bent_down
     energy = up * (eta + k) + low * (k - eta) + 2.0 * math.exp(-0.5 * (k + eta) ** 2) / math.sqrt(2.0 * math.pi)
-    for j in range(bend.shape[1]):
-        right = math.exp(-0.5 * (tau * bend[0, j] - eta - k) ** 2)
-        left = math.exp(-0.5 * (tau * bend[0, j] + eta - k) ** 2) * mirror
-        Z += tau * table[0, j] * (right + left)
-        down += tau * (table[1, j] * right + table[2, j] * left)
-        chi += table[3, j] * (right + left)
-        energy += tau * tau * table[4, j] * (right + left)
-        entropy += table[5, j] * (right + left)
+    energy += tau * tau * bent_energy
     log_Z = math.log(Z)
     return down / Z, chi / Z / s, log_Z + k * (k + eta - energy / Z), entropy / Z / s
 
 
-@njit(cache=True, error_model="numpy")
+# The sums may be taken in any order, which lets a compiler take them side by side.
+@cached_njit(error_model="numpy", fastmath={"reassoc"})
+def _wide_bend(h: float, s: float, x: float, normal: Array) -> tuple[float, float, float, float, float]:
+    """Return Z and the sums of `_block_averages` at s <= T, in units of T."""
+    y = h + s * normal[0]
+    decay = decays(2.0 * np.abs(y))
+    log = log_one_plus(decay)
+    # exp(x excess), without what is largest of it: s <= T and x <= 1 keep its logarithm below 80.
+    weight = decays(80.0 - x * (np.abs(y) + log - h))
+    scale = math.exp(80.0)
+    Z = down = chi = energy = entropy = 0.0
+    for j in range(y.size):
+        inverse = 1.0 / (1.0 + decay[j])
+        tilted = scale * normal[1, j] * weight[j]
+        Z += tilted
+        down += tilted * 2.0 * inverse * (decay[j] if y[j] >= 0.0 else 1.0)
+        chi += tilted * 4.0 * decay[j] * inverse * inverse
+        energy += tilted * (abs(y[j]) + log[j] - h)
+        entropy += tilted * (log[j] + 2.0 * abs(y[j]) * decay[j] * inverse)
+    return Z, down, chi, energy, entropy
+
+
+@cached_njit(error_model="numpy", fastmath={"reassoc"})
+def _narrow_bend(
+    tau: float, eta: float, k: float, mirror: float, bend: Array, table: Array
+) -> tuple[float, float, float, float, float]:
+    """Return what the bend at h = 0 adds to Z and the sums of `_block_averages`, at s > T."""
+    right = decays(0.5 * (tau * bend[0] - eta - k) ** 2)
+    left = mirror * decays(0.5 * (tau * bend[0] + eta - k) ** 2)
+    Z = down = chi = energy = entropy = 0.0
+    for j in range(right.size):
+        both = right[j] + left[j]
+        Z += table[0, j] * both
+        down += table[1, j] * right[j] + table[2, j] * left[j]
+        chi += table[3, j] * both
+        energy += table[4, j] * both
+        entropy += table[5, j] * both
+    return Z, down, chi, energy, entropy
+
+
+@cached_njit(error_model="numpy")
 def block_averages(
     A: float, V0: float, v: float, mu: float, T: float, bend: Array, legendre: Array, normal: Array
 ) -> tuple[float, float, float, float, float]:

@@ -21,6 +21,7 @@ Given the scaled signal :math:`a = (P/2) m^{P-1}/\sqrt{V_1}`, :math:`V_1`, :math
 explicit, the load too: three equations are left, and the load along a has its maximum where retrieval ends.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from functools import cache
@@ -38,6 +39,7 @@ from theory.replica_symmetric.disorder import Network, network
 from theory.replica_symmetric.lines import glass_temperature
 from theory.replica_symmetric.solve import solve_network
 from theory.replica_symmetric.spinodal import largest_load
+from theory.replica_symmetric.threads import spread
 
 VARIABLES = {
     "m": ("overlap with the retrieved pattern", "1"),
@@ -109,13 +111,24 @@ def one_step_solve(
     fields = {name: np.full((axes["load"].size, axes["T"].size), np.nan) for name in VARIABLES}
     glass_limit = glass_temperature(model, axes["load"]).values
     broken = cache(lambda temperature: Branch(net, temperature))
-    for i, value in enumerate(axes["load"].tolist()):
-        for j, temperature in enumerate(axes["T"].tolist()):
-            found = _retrieval(broken, net, temperature, value) if branch == "retrieval" else None
-            if found is None:
-                found = _without_retrieval(net, temperature, value, glass_limit[i])
-            for name, number in found.items():
-                fields[name][i, j] = number
+    retrieval, paramagnet = (solve_network(net, axes["load"], axes["T"], name) for name in ("retrieval", "paramagnet"))
+    # Loads are the faster axis: those of one temperature share a branch.
+    points = list(itertools.product(range(axes["T"].size), range(axes["load"].size)))
+
+    def compute(begin: int, end: int) -> None:
+        for j, i in points[begin:end]:
+            value, temperature = axes["load"][i].item(), axes["T"][j].item()
+            found = None
+            if branch == "retrieval":
+                found = _retrieval(broken, net, temperature, value, _symmetric(retrieval, i, j))
+            if found is None and temperature >= glass_limit[i]:
+                found = _symmetric(paramagnet, i, j)
+            elif found is None:
+                found = _glass(net, temperature, value)
+            for name in VARIABLES:
+                fields[name][i, j] = found.get(name, math.nan)
+
+    spread(compute, len(points))
     result = xr.Dataset(
         {name: (tuple(axes), values) for name, values in fields.items()},
         coords=axes,
@@ -167,7 +180,13 @@ def one_step_critical_load(model: DenseHebbian, T: ArrayLike = 0.0) -> xr.DataAr
     _check(model)
     temperatures = validation.axis("T", T, minimum=0.0)
     net = network(model, load=1.0, T=0.0)
-    values = np.array([_largest_load(Branch(net, value), net, value) for value in temperatures.tolist()])
+    values = np.empty(temperatures.size)
+
+    def compute(begin: int, end: int) -> None:
+        for i, value in enumerate(temperatures[begin:end].tolist(), begin):
+            values[i] = _largest_load(Branch(net, value), net, value)
+
+    spread(compute, values.size)
     return line("one_step_critical_load", "critical load gamma_c, one-step breaking", "1", values, {"T": temperatures})
 
 
@@ -175,22 +194,20 @@ def _largest_load(broken: Branch, net: Network, T: float) -> float:
     return broken.top[2] if broken.nodes else largest_load(net, T)
 
 
-def _retrieval(broken: Callable[[float], Branch], net: Network, T: float, load: float) -> dict[str, float] | None:
+def _retrieval(
+    broken: Callable[[float], Branch], net: Network, T: float, load: float, symmetric: dict[str, float]
+) -> dict[str, float] | None:
     """Return the variables of the retrieval solution, None if there is none."""
-    symmetric = solve_network(net, np.array([load]), np.array([T]), "retrieval")
-    retrieves = symmetric["retrieval"].item()
-    if retrieves and symmetric["replicon"].item() >= 0:
-        return _symmetric(symmetric)
+    if symmetric["retrieval"] and symmetric["replicon"] >= 0:
+        return symmetric
     point = broken(T).solution(load)
     if point is not None:
         return _variables(net, T, load, point)
     unresolved = not broken(T).nodes or load < broken(T).nodes[0][2].load
-    return _symmetric(symmetric) if retrieves and unresolved else None
+    return symmetric if symmetric["retrieval"] and unresolved else None
 
 
-def _without_retrieval(net: Network, T: float, load: float, glass_limit: float) -> dict[str, float]:
-    if T >= glass_limit:
-        return _symmetric(solve_network(net, np.array([load]), np.array([T]), "paramagnet"))
+def _glass(net: Network, T: float, load: float) -> dict[str, float]:
     point = broken_glass(net.P, T, load)
     if point is None:
         return {"breaking": False, "retrieval": False, "converged": False}
@@ -216,12 +233,10 @@ def _variables(net: Network, T: float, load: float, point: Point) -> dict[str, f
     }
 
 
-def _symmetric(solution: dict[str, NDArray]) -> dict[str, float]:
-    """Return the variables of a replica-symmetric solution at one point."""
-    values = {name: solution[name].item() for name in ("m", "free_energy", "energy", "entropy")}
-    q = solution["q"].item()
-    states = {"breaking": False, "retrieval": solution["retrieval"].item(), "converged": solution["converged"].item()}
-    return values | {"q0": q, "q1": q} | states
+def _symmetric(solution: dict[str, NDArray], i: int, j: int) -> dict[str, float]:
+    """Return the variables of a replica-symmetric solution at one point, and its replicon."""
+    values = {name: solution[name][i, j].item() for name in solution}
+    return values | {"q0": values["q"], "q1": values["q"], "breaking": False}
 
 
 def _check(model: DenseHebbian) -> None:

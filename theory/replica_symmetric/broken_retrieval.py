@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar, root
 
+from hebbian.compilation import cached_njit
 from theory.replica_symmetric.block_averages import BEND, LEGENDRE, block_averages
 from theory.replica_symmetric.disorder import Network
 from theory.replica_symmetric.quadrature import NORMAL
@@ -45,38 +46,46 @@ class Point(NamedTuple):
     energy: float  # of the breaking: what is to be added to the replica-symmetric expression in q1, C and V1
 
 
-def broken_point(P: int, T: float, A: float, V1: float, w: float, mu: float) -> Point | None:
-    """Return the point at V_1 - V_0 = w V_1; None where q1 = q0 or D < 0."""
+@cached_njit(error_model="numpy", nogil=True)
+def broken_point(P: int, T: float, A: float, V1: float, w: float, mu: float) -> Point:
+    """Return the point at V_1 - V_0 = w V_1, of NaN where q1 = q0 or D < 0."""
     v = w * V1
     m, defect, C, tilt, entropy = block_averages(A, (1 - w) * V1, v, mu, T, BEND, LEGENDRE, NORMAL)
     if A == 0:  # exactly, by symmetry
         m, defect = 0.0, (defect if w < 1 else 1.0)
     q0, q1, spread = 1 - defect, 1 - T * C, defect - T * C
     if not 0 < spread <= q1:
-        return None
-
-    def relative(power: int) -> float:
-        """Return 1 - (q0/q1)^power."""
-        return -math.expm1(power * math.log1p(-spread / q1)) if q0 > 0 else 1.0
-
+        return _no_point()
     # slope: df/dmu over (V_1 - V_0)(q_1 - q_0), which is regular where these vanish.
     if P == 2:
         D1 = 1 - C
         D = D1 - mu * spread
         if D <= 0:
-            return None
+            return _no_point()
         w_new = spread * D / (q0 * D1 + spread * D)
         load = V1 / (q0 / D**2 + spread / (D * D1))
         slope = -load / 2 * (math.log1p(-mu * spread / D1) / mu**2 + spread / (mu * D)) - v * (1 - q1) / 2
         energy = -load / 2 * mu * spread * (q0 * (D + D1) / D + spread) / (D * D1**2)
     else:
-        w_new = relative(P - 1)
+        w_new = _relative(P - 1, q0, q1, spread)
         load = V1 / (P / 2 * q1 ** (P - 1))
         # (P - 1) [F(q_1) - F(q_0)] / (V_1 - V_0), times the v put in: the equation of w would leave 1/spread here.
-        slope = ((P - 1) * q1 / P * relative(P) / w_new - 1) * v / 2
-        energy = -mu * V1 * q1 / P * relative(P)
+        slope = ((P - 1) * q1 / P * _relative(P, q0, q1, spread) / w_new - 1) * v / 2
+        energy = -mu * V1 * q1 / P * _relative(P, q0, q1, spread)
     slope = (slope + tilt / mu**2) / (v * spread)
     return Point(load, m, q0, q1, C, mu, V1, entropy, w_new, P / 2 * max(m, 0.0) ** (P - 1), slope, energy)
+
+
+@cached_njit(error_model="numpy")
+def _no_point() -> Point:
+    none = math.nan
+    return Point(none, none, none, none, none, none, none, none, none, none, none, none)
+
+
+@cached_njit(error_model="numpy")
+def _relative(power: int, q0: float, q1: float, spread: float) -> float:
+    """Return 1 - (q0/q1)^power."""
+    return -math.expm1(power * math.log1p(-spread / q1)) if q0 > 0 else 1.0
 
 
 class Branch:
@@ -130,7 +139,7 @@ class Branch:
                 mu = kappa / math.hypot(math.sqrt(w) * S, self.T)
                 mu = min(mu, 1 / self.T) if self.T > 0 else mu
                 point = broken_point(self.P, self.T, a * S, S * S, w, mu)
-                if point is None or point.w < 1e-12:
+                if not point.w >= 1e-12:
                     break
                 change = math.log(point.w / w)
                 w, S = point.w, point.A / a
@@ -140,7 +149,7 @@ class Branch:
                 if i % 3 == 2 and 0 < ratio < 0.99:
                     w = min(1.0, w * math.exp(change * ratio / (1 - ratio)))  # Aitken's extrapolation
                 before_last = change
-            if point is None or point.w < 1e-12:
+            if not point.w >= 1e-12:
                 continue
             unknowns = np.array([math.log(S * S), math.log(w), math.log(mu)])
             if before is not None and before[0] > 0 >= point.slope:
@@ -153,20 +162,27 @@ class Branch:
         """Return the unknowns and the solution at a; None if Newton's method does not find it."""
 
         def gaps(unknowns: Array) -> Array:
-            if np.abs(unknowns).max() > _RUNAWAY:
-                return np.full(3, 1e3)
-            V1, w, mu = np.exp(unknowns).tolist()
-            point = broken_point(self.P, self.T, a * math.sqrt(V1), V1, w, mu) if w < 1 else None
-            if point is None or point.A <= 0:
-                return np.full(3, 1e3)
-            return np.array([2 * math.log(point.A / a) - unknowns[0], math.log(point.w) - unknowns[1], point.slope])
+            point = self._point(a, *unknowns.tolist())
+            return np.full(3, 1e3) if point is None else self._gaps(a, unknowns, point)
 
         found = root(gaps, guess, method="hybr", options={"xtol": 1e-12, "maxfev": 80})
         if not np.abs(found.fun).max() < TOLERANCE:
             return None
-        V1, w, mu = np.exp(found.x).tolist()
-        point = broken_point(self.P, self.T, a * math.sqrt(V1), V1, w, mu)
-        return None if point is None or mu * self.T > 1 else (found.x, point)
+        point = self._point(a, *found.x.tolist())
+        return None if point is None or point.mu * self.T > 1 else (found.x, point)
+
+    def _point(self, a: float, log_V1: float, log_w: float, log_mu: float) -> Point | None:
+        """Return what follows from a and the unknowns, None where nothing does."""
+        if not (a > 0 and max(abs(log_V1), abs(log_w), abs(log_mu)) <= _RUNAWAY and log_w < 0):
+            return None
+        V1 = math.exp(log_V1)
+        point = broken_point(self.P, self.T, a * math.sqrt(V1), V1, math.exp(log_w), math.exp(log_mu))
+        return point if point.A > 0 else None
+
+    @staticmethod
+    def _gaps(a: float, unknowns: Array, point: Point) -> Array:
+        """Return what is to vanish at a solution."""
+        return np.array([2 * math.log(point.A / a) - unknowns[0], math.log(point.w) - unknowns[1], point.slope])
 
     def _follow(self, a: float, guess: Array) -> None:
         """Append solutions downwards in a, in steps that Newton's method bears, until the load has fallen twice."""
@@ -235,5 +251,26 @@ class Branch:
         left, right = self.nodes[i][0], max(a_top, self.nodes[i + 1][0]) if i == last else self.nodes[i + 1][0]
         if load == largest:
             return self._between(i, a_top)
+        found = self._at_load(load, i)
+        if found is not None and right <= found[0] <= left:
+            return found[1]
         a = brentq(lambda value: self._between(i, value).load - load, right, left, xtol=1e-13)
         return self._between(i, a)
+
+    def _at_load(self, load: float, i: int) -> tuple[float, Point] | None:
+        """Return a and the solution at a load between those of the nodes i and i + 1; None if it is not found."""
+        (left, start, first), (right, stop, second) = self.nodes[i], self.nodes[i + 1]
+        share = min(1.0, (load - first.load) / abs(second.load - first.load))
+
+        def gaps(unknowns: Array) -> Array:
+            point = self._point(*unknowns.tolist())
+            if point is None:
+                return np.full(4, 1e3)
+            return np.append(self._gaps(unknowns[0], unknowns[1:], point), math.log(point.load / load))
+
+        guess = (1 - share) * np.array([left, *start]) + share * np.array([right, *stop])
+        found = root(gaps, guess, method="hybr", options={"xtol": 1e-12, "maxfev": 60})
+        if not np.abs(found.fun).max() < TOLERANCE:
+            return None
+        point = self._point(*found.x.tolist())
+        return None if point is None or point.mu * self.T > 1 else (float(found.x[0]), point)

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import xlogy
-from scipy.stats import binom
 
 from hebbian import DenseHebbian, validation
 
@@ -149,5 +148,9 @@ def _example_mean(model: DenseHebbian, data_noise: str) -> tuple[NDArray[np.floa
     agreeing = np.arange(max(0, math.floor(M * p - reach)), min(M, math.ceil(M * p + reach)) + 1)
     rate = xlogy(agreeing, agreeing / (M * p)) + xlogy(M - agreeing, (M - agreeing) / (M * complement))
     agreeing = agreeing[rate < 42.0]
-    weight = binom.pmf(agreeing, M, p)
+    # The ratios of neighbours, multiplied up both ways from the largest weight.
+    k, mode = agreeing.astype(np.float64), int(np.searchsorted(agreeing, min(M, math.floor((M + 1) * p))))
+    ratio = (M - k[:-1]) / (k[:-1] + 1) * (p / complement)
+    below, above = np.cumprod(1 / ratio[:mode][::-1])[::-1], np.cumprod(ratio[mode:])
+    weight = np.concatenate([below, [1.0], above])
     return (2 * agreeing - M) / (M * math.sqrt(model.R)), weight / weight.sum()

@@ -13,7 +13,8 @@ the solution tells the two apart where there is none.
 import itertools
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -23,6 +24,7 @@ from hebbian import DenseHebbian, validation
 from theory.replica_symmetric.axes import data_axes, line, load_axis
 from theory.replica_symmetric.disorder import Network, network
 from theory.replica_symmetric.saddle import RETRIEVAL, retrieves, solve_point
+from theory.replica_symmetric.threads import spread
 
 #: Where this many examples are too few, any number is taken to be.
 LARGEST_EXAMPLES = 10**15
@@ -90,17 +92,12 @@ def learning_threshold(
     """
     loads, temperatures, overlap = _conditions(model, load, T, overlap)
     axes = data_axes(quality, None) | {"load": loads, "T": temperatures}
-    values = []
-    for r in axes["quality"].tolist():
 
-        @cache
-        def learned(M: int, r: float = r) -> Network:
-            return network(model.replace(quality=r, examples=M), load=1.0, T=0.0, data_noise=data_noise)
+    def learned(r: float) -> Callable[[int], Network]:
+        return cache(lambda M: network(model.replace(quality=r, examples=M), load=1.0, T=0.0, data_noise=data_noise))
 
-        for point in itertools.product(loads.tolist(), temperatures.tolist()):
-            values.append(_smallest_number(learned, *point, overlap))
-    long_name = "smallest number M of examples with retrieval"
-    return line("learning_threshold", long_name, "1", np.reshape(values, [axis.size for axis in axes.values()]), axes)
+    values = _map(axes, learned, partial(_smallest_number, overlap=overlap))
+    return line("learning_threshold", "smallest number M of examples with retrieval", "1", values, axes)
 
 
 def entropy_threshold(
@@ -158,18 +155,32 @@ def entropy_threshold(
     """
     loads, temperatures, overlap = _conditions(model, load, T, overlap)
     axes = data_axes(None, examples) | {"load": loads, "T": temperatures}
-    values = []
-    for M in axes["examples"].tolist():
 
-        @cache
-        def learned(rho: float, M: int = M) -> Network:
+    def learned(M: int) -> Callable[[float], Network]:
+        def at(rho: float) -> Network:
             r = 1 / math.sqrt(1 + rho * M)
             return network(model.replace(quality=r, examples=M), load=1.0, T=0.0, data_noise=data_noise)
 
-        for point in itertools.product(loads.tolist(), temperatures.tolist()):
-            values.append(_largest_entropy(learned, *point, overlap))
-    long_name = "largest data-set entropy rho with retrieval"
-    return line("entropy_threshold", long_name, "1", np.reshape(values, [axis.size for axis in axes.values()]), axes)
+        return cache(at)
+
+    values = _map(axes, learned, partial(_largest_entropy, overlap=overlap))
+    return line("entropy_threshold", "largest data-set entropy rho with retrieval", "1", values, axes)
+
+
+def _map(
+    axes: dict[str, NDArray], learned: Callable[[Any], Callable], threshold: Callable[..., float]
+) -> NDArray[np.float64]:
+    """Return the thresholds of the networks learned at each value of the first axis, along all axes."""
+    data, *rest = (axis.tolist() for axis in axes.values())
+    points = list(itertools.product([learned(value) for value in data], *rest))
+    values = np.empty([axis.size for axis in axes.values()])
+
+    def compute(begin: int, end: int) -> None:
+        for i in range(begin, end):
+            values.flat[i] = threshold(*points[i])
+
+    spread(compute, len(points))
+    return values
 
 
 def _conditions(

@@ -21,11 +21,12 @@ from scipy.optimize import brentq
 from scipy.stats import binom
 
 from hebbian import DenseHebbian, validation
+from hebbian.compilation import cached_njit
 from theory.replica_symmetric.axes import ENERGY_UNIT, check_model, label, line, load_axis
 from theory.replica_symmetric.disorder import Network, network
 from theory.replica_symmetric.field import field_averages
 from theory.replica_symmetric.saddle import RETRIEVAL, solve_point
-from theory.replica_symmetric.solve import VARIABLES, solve_network
+from theory.replica_symmetric.solve import VARIABLES, saddle_points, variables
 from theory.replica_symmetric.spinodal import SMALLEST_LOAD, largest_load, largest_temperature
 
 _SCAN = 40
@@ -82,9 +83,10 @@ def mixture(model: DenseHebbian, *, components: int, load: ArrayLike | None = No
     """
     net = _network(model, components)
     axes = {"load": load_axis(model, load), "T": validation.axis("T", T, minimum=0.0)}
-    solution = solve_network(net, axes["load"], axes["T"], "retrieval")
+    raw = saddle_points(net, axes["load"], axes["T"], "retrieval")
+    solution = variables(net, axes["load"], axes["T"], raw)
     exists = solution["retrieval"]
-    curvature = np.array([[_transverse(net, a, t) for t in axes["T"].tolist()] for a in axes["load"].tolist()])
+    curvature = _curvatures(net, axes["load"], axes["T"], raw)
     fields = {"m": solution["n"] / math.sqrt(components)} | {name: solution[name] for name in _COPIED}
     fields |= {"transverse": curvature, "exists": exists, "stable": exists & (curvature > 0)}
     for name, values in fields.items():
@@ -190,16 +192,35 @@ def _network(model: DenseHebbian, components: int) -> Network:
     return network(model, load=1.0, T=0.0)._replace(x=x, weight=weight, rho=sys.float_info.max)
 
 
+@cached_njit(error_model="numpy", nogil=True)
 def _transverse(net: Network, load: float, T: float) -> float:
     """Return the curvature of the free energy across the symmetric direction, NaN where there is no mixture."""
-    point = net._replace(load=load, T=T)
+    point = Network(net.P, T, load, net.powers, net.modes, net.x, net.weight, net.rho, net.diagonal)
     out = np.empty(7)
     solve_point(point, RETRIEVAL, out)
-    _, n, C, V = out[:4]
+    return _curvature(point, out)
+
+
+@cached_njit(error_model="numpy")
+def _curvatures(
+    net: Network, load: NDArray[np.float64], T: NDArray[np.float64], raw: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return `_transverse` on a grid of which the saddle points are known."""
+    result = np.empty((load.size, T.size))
+    for i in range(load.size):
+        for j in range(T.size):
+            point = Network(net.P, T[j], load[i], net.powers, net.modes, net.x, net.weight, net.rho, net.diagonal)
+            result[i, j] = _curvature(point, raw[i, j])
+    return result
+
+
+@cached_njit(error_model="numpy")
+def _curvature(point: Network, saddle: NDArray[np.float64]) -> float:
+    n, C, V = saddle[1], saddle[2], saddle[3]
     if not n > 0:
         return math.nan
     # E[xi1 xi2 | S] = (S^2 - l)/(l(l-1)), and beta E[x^2 sech^2] is dn/dA: finite at T = 0.
-    return 1 - C + (field_averages(n, V, point)[4] - C) / max(net.x.size - 2, 1)
+    return 1 - C + (field_averages(n, V, point)[4] - C) / max(point.x.size - 2, 1)
 
 
 def _ends(existence: float, curvature: Callable[[float], float], start: float) -> tuple[float, float]:

@@ -13,6 +13,7 @@ and :math:`\frac1M\sum_a\eta^{\mu,a} n^{\mu,a}/\sqrt R = \hat\eta^\mu n^\mu`. Th
 (`pattern_average`), at hundreds of patterns too, in place of a Monte Carlo integration.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ from hebbian import MultitaskingHebbian, validation
 from theory.replica_symmetric.amplitudes import SAME, State, descend, hierarchy, mixture, states
 from theory.replica_symmetric.axes import ENERGY_UNIT, data_axes, label, models_along
 from theory.replica_symmetric.pattern_average import LARGEST_ENUMERATION, LOWEST_T, Entries, entries
+from theory.replica_symmetric.threads import spread
 
 STARTS = ("hierarchical", "pure", "parallel", "lowest")
 PHASES = ("paramagnetic", "retrieval", "hierarchical", "partially_ordered", "parallel")
@@ -120,9 +122,15 @@ def solve(
     shape = tuple(values.size for values in axes.values())
     models = models_along(model, axes)
     laws = [law_of_entries(point, temperatures, data_noise) for point in models]
-    found = [
-        _state(point, law, value, start) for point, law in zip(models, laws, strict=True) for value in temperatures
-    ]
+    points = list(itertools.product(zip(models, laws, strict=True), temperatures.tolist()))
+    found: list[Any] = [None] * len(points)
+
+    def compute(begin: int, end: int) -> None:
+        for i in range(begin, end):
+            (point, law), value = points[i]
+            found[i] = _state(point, law, value, start)
+
+    spread(compute, len(points))
     axes["T"] = temperatures
     attributes = {"K": K, "training": model.training, "start": start}
     return _dataset(found, tuple(axes), (*shape, temperatures.size), axes, attributes)

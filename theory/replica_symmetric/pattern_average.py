@@ -21,10 +21,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from hebbian import DenseHebbian, MultitaskingHebbian, validation
+from hebbian.compilation import cached_njit
 from theory.replica_symmetric import disorder
 from theory.replica_symmetric.quadrature import DECAYING, NORMAL, spin_averages, spin_entropy
 
@@ -126,7 +126,7 @@ def _lattice(d: float, x: NDArray[np.float64], weight: NDArray[np.float64]) -> N
     return np.stack([values, probability, signed / scale, filled / scale])
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def averages(
     n: NDArray[np.float64], T: float, law: Entries, curved: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float, float]:
@@ -157,7 +157,7 @@ def averages(
     return over_frequencies(n, T, law, curved)
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _largest_field(n: NDArray[np.float64], law: Entries) -> float:
     """Return what |X| exceeds with a probability below 1e-15: its bound, or Hoeffding's."""
     total, squares = np.sum(np.abs(n)), np.sum(n * n)
@@ -169,15 +169,21 @@ def _largest_field(n: NDArray[np.float64], law: Entries) -> float:
     return hoeffding if law.deviation > 0.0 else min(total, hoeffding)
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def frequencies(n: NDArray[np.float64], T: float, law: Entries) -> float:
     """Return the number of frequencies that `over_frequencies` needs."""
     return math.ceil(_CUT * (_largest_field(n, law) / T + _MARGIN) / (2.0 * math.pi))
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _characteristic(u: float, law: Entries) -> tuple[float, float, float, float, float]:
     r"""Return the averages of cos, :math:`\hat\eta` sin, xi sin, :math:`\hat\eta^2` cos, xi^2 cos, of u hat_eta."""
+    filled = 1.0 - law.dilution
+    if u == 0.0:
+        return 1.0, 0.0, 0.0, filled, filled
+    if law.examples == 0.0 and law.deviation == 0.0:
+        cos, sin = filled * math.cos(u), filled * math.sin(u)
+        return law.dilution + cos, sin, sin, cos, cos
     # phi(u) = E exp(iux), and its derivatives by those of ln phi.
     if law.examples > 0.0:
         r, M = law.quality, law.examples
@@ -194,12 +200,11 @@ def _characteristic(u: float, law: Entries) -> tuple[float, float, float, float,
         modulus, phase = math.exp(-0.5 * variance * u * u), law.mean * u
         slope = complex(-variance * u, law.mean)
         square = slope * slope - variance
-    filled = 1.0 - law.dilution
     phi = complex(filled * modulus * math.cos(phase), filled * modulus * math.sin(phase))
     return law.dilution + phi.real, -(phi * slope).real, phi.imag, -(phi * square).real, phi.real
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def over_frequencies(
     n: NDArray[np.float64], T: float, law: Entries, curved: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float, float]:
@@ -237,7 +242,7 @@ def over_frequencies(
     return first, magnetisation, curvature / T, nonblank / T, T * free, free - np.sum(n * first) / T
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def over_values(
     n: NDArray[np.float64], T: float, law: Entries, curved: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float, float]:
@@ -247,7 +252,7 @@ def over_values(
     return _over_archetypes(n, T, law, curved)
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _over_lattice(
     n: NDArray[np.float64], T: float, lattice: NDArray[np.float64], curved: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float, float]:
@@ -255,34 +260,54 @@ def _over_lattice(
     first, magnetisation, nonblank = np.zeros(K), np.zeros(K), np.zeros(K)
     curvature = np.zeros((K, K))
     free = entropy = 0.0
+    # Sums over the entries before each pattern of one configuration; averages over all entries from each pattern on.
+    field, size, weight = np.zeros(K + 1), np.zeros(K + 1), np.ones(K + 1)
+    tanh, chi, chi_entry = np.zeros(K + 1), np.zeros(K + 1), np.zeros((K + 1, K))
     place = np.zeros(K, dtype=np.int64)
     # Opposite configurations contribute the same: the first entry is never negative.
     place[0] = L // 2
+    mu = 0
     while True:
-        field, size, weight = 0.0, 0.0, 1.0 if place[0] == L // 2 else 2.0
-        for mu in range(K):
-            part = n[mu] * lattice[0, place[mu]]
-            field += part
-            size += abs(part)
-            weight *= lattice[1, place[mu]]
-        tanh, chi, spin_s = _spin(field, T, _ROUNDING * size)
-        free += weight * (field * tanh + T * spin_s)
-        entropy += weight * spin_s
-        for mu in range(K):
-            first[mu] += weight * lattice[0, place[mu]] * tanh
-            magnetisation[mu] += weight * lattice[2, place[mu]] * tanh
-        if curved and chi > 0.0:
-            for mu in range(K):
-                nonblank[mu] += weight * lattice[3, place[mu]] * chi
-                for nu in range(mu, K):
-                    curvature[mu, nu] += weight * chi * lattice[0, place[mu]] * lattice[0, place[nu]]
-        if not _advance(place, L, L // 2):
+        for nu in range(mu, K):
+            part = n[nu] * lattice[0, place[nu]]
+            field[nu + 1] = field[nu] + part
+            size[nu + 1] = size[nu] + abs(part)
+            weight[nu + 1] = weight[nu] * lattice[1, place[nu]]
+            if nu == 0 and place[0] > L // 2:
+                weight[1] *= 2.0
+        spin_tanh, spin_chi, spin_s = _spin(field[K], T, _ROUNDING * size[K])
+        tanh[K], chi[K] = weight[K] * spin_tanh, weight[K] * spin_chi
+        free += weight[K] * (field[K] * spin_tanh + T * spin_s)
+        entropy += weight[K] * spin_s
+        mu = K
+        while mu > 0:
+            mu -= 1
+            value = lattice[0, place[mu]]
+            first[mu] += value * tanh[mu + 1]
+            magnetisation[mu] += lattice[2, place[mu]] * tanh[mu + 1]
+            tanh[mu] += tanh[mu + 1]
+            tanh[mu + 1] = 0.0
+            if curved:
+                nonblank[mu] += lattice[3, place[mu]] * chi[mu + 1]
+                chi_entry[mu, mu] += value * chi[mu + 1]
+                curvature[mu, mu] += value * value * chi[mu + 1]
+                for nu in range(mu + 1, K):
+                    curvature[mu, nu] += value * chi_entry[mu + 1, nu]
+                    chi_entry[mu, nu] += chi_entry[mu + 1, nu]
+                    chi_entry[mu + 1, nu] = 0.0
+                chi[mu] += chi[mu + 1]
+                chi[mu + 1] = 0.0
+            place[mu] += 1
+            if place[mu] < L:
+                break
+            place[mu] = 0
+        else:
             break
     _mirror(curvature)
     return first, magnetisation, curvature, nonblank, free, entropy
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _over_archetypes(
     n: NDArray[np.float64], T: float, law: Entries, curved: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float, float]:
@@ -328,7 +353,7 @@ def _over_archetypes(
     return first, magnetisation, curvature, nonblank, free, entropy
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _spin(field: float, T: float, zero: float) -> tuple[float, float, float]:
     """Return tanh(field/T), its derivative and the entropy of the spin; at T = 0 fields up to `zero` vanish."""
     if T == 0.0:
@@ -344,7 +369,7 @@ def _spin(field: float, T: float, zero: float) -> tuple[float, float, float]:
     )
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _advance(place: NDArray[np.int64], base: int, lowest: int) -> bool:
     """Count on, the first digit from `lowest`; return False after the last number."""
     for mu in range(place.size - 1, -1, -1):
@@ -355,7 +380,7 @@ def _advance(place: NDArray[np.int64], base: int, lowest: int) -> bool:
     return False
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _mirror(matrix: NDArray[np.float64]) -> None:
     for mu in range(matrix.shape[0]):
         for nu in range(mu):

@@ -13,10 +13,11 @@ both of geometric convergence because the integrands are analytic in a strip of 
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from hebbian import validation
+from hebbian.compilation import cached_njit
+from theory.replica_symmetric.elementary import log_one_plus
 
 # The error of a rule of step h falls as exp(-pi^2 / h), times up to (2 pi / h)^3 for the fourfold pole of sech^4.
 STEP = 0.26
@@ -69,9 +70,11 @@ def normal_nodes(step: float) -> NDArray[np.float64]:
 
 DECAYING = decaying_nodes(STEP)
 NORMAL = normal_nodes(STEP)
+#: Fields that `lane_averages` averages at once: as many as a wide register of the processor holds.
+LANES = 8
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def spin_averages(
     a: float, s: float, T: float, decaying: NDArray[np.float64], normal: NDArray[np.float64]
 ) -> tuple[float, float, float, float, float]:
@@ -115,6 +118,19 @@ def spin_averages(
         left *= left_ratio
         right_ratio *= shrink
         left_ratio *= shrink
+    return _from_sums(sign * a, s, T, odd, sum0, sum1, sum2, fourth)
+
+
+@cached_njit(error_model="numpy")
+def _from_sums(
+    a: float, s: float, T: float, odd: float, sum0: float, sum1: float, sum2: float, fourth: float
+) -> tuple[float, float, float, float, float]:
+    """Return what `spin_averages` does, from its sums over the nodes in y, for s >= T."""
+    sign = math.copysign(1.0, a) if a != 0.0 else 0.0
+    a = abs(a)
+    scaled = a / s
+    if scaled > _SATURATED:
+        return sign, 0.0, 0.0, 0.0, 0.0
     density = math.exp(-0.5 * scaled**2) / (math.sqrt(2.0 * math.pi) * s)
     slope = (T * sum1 - a * sum0) / s**2
     curvature = (((T * T * sum2 - 2.0 * a * T * sum1 + a * a * sum0) / s**2) - sum0) / s**2
@@ -127,19 +143,24 @@ def spin_averages(
     )
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _needed(scaled: float, kappa: float, available: int) -> int:
     # Beyond nine standard deviations the Gaussian is below 1e-17.
     return available if (9.0 + scaled) >= kappa * available else int((9.0 + scaled) / kappa) + 1
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
+def _narrow_stride(s: float, T: float) -> int:
+    # Twice the step serves less than half the width.
+    return 2 if 2.5 * s < T else 1
+
+
+@cached_njit(error_model="numpy")
 def _narrow_averages(
     a: float, s: float, T: float, sign: float, normal: NDArray[np.float64]
 ) -> tuple[float, float, float, float, float]:
     """Return what `spin_averages` does, for a >= 0 and s < T."""
-    # Twice the step serves less than half the width.
-    stride = 2 if 2.5 * s < T else 1
+    stride = _narrow_stride(s, T)
     decay = math.exp(-2.0 * (a + s * normal[0, 0]) / T)
     ratio = math.exp(-2.0 * stride * s * (normal[0, 1] - normal[0, 0]) / T)
     magnetisation = chi = fourth = slope = 0.0
@@ -162,25 +183,133 @@ def _narrow_averages(
     )
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
+def lane_averages(a: NDArray[np.float64], s: float, T: float, out: NDArray[np.float64]) -> None:
+    """Fill out, of shape (5, LANES), with the `spin_averages` of fields of the means a and of one width s.
+
+    The sums are those of `spin_averages` on the nodes `DECAYING` and `NORMAL`, of all fields side by side: the nodes
+    are constants and the number of fields is one, so that a compiler keeps the sums in registers.
+    """
+    if s < T:
+        _narrow_lanes(a, s, T, out)
+        return
+    kappa = T * DECAYING[0, 1] / s
+    shrink = math.exp(-(kappa**2))
+    # Weights of +y and -y and their ratios, then the sums.
+    work = np.zeros((9, LANES))
+    largest = 0.0
+    for i in range(LANES):
+        scaled = abs(a[i]) / s
+        scaled = scaled if scaled <= _SATURATED else 0.0
+        largest = max(largest, scaled)
+        work[0, i] = work[1, i] = 1.0
+        work[2, i] = math.exp(kappa * scaled - 0.5 * kappa**2)
+        work[3, i] = math.exp(-kappa * scaled - 0.5 * kappa**2)
+    for j in range(_needed(largest, kappa, DECAYING.shape[1])):
+        for i in range(LANES):
+            even, odd = work[0, i] + work[1, i], work[0, i] - work[1, i]
+            work[4, i] += DECAYING[1, j] * odd
+            work[5, i] += DECAYING[2, j] * even
+            work[6, i] += DECAYING[3, j] * odd
+            work[7, i] += DECAYING[4, j] * even
+            work[8, i] += DECAYING[5, j] * even
+            work[0, i] *= work[2, i]
+            work[1, i] *= work[3, i]
+            work[2, i] *= shrink
+            work[3, i] *= shrink
+    for i in range(LANES):
+        out[0, i], out[1, i], out[2, i], out[3, i], out[4, i] = _from_sums(
+            a[i], s, T, work[4, i], work[5, i], work[6, i], work[7, i], work[8, i]
+        )
+
+
+@cached_njit(error_model="numpy")
+def _narrow_lanes(a: NDArray[np.float64], s: float, T: float, out: NDArray[np.float64]) -> None:
+    """Fill out as `lane_averages` does, for s < T: the nodes side by side, which share a table of exponentials."""
+    stride = _narrow_stride(s, T)
+    nodes = NORMAL[:, ::stride]
+    decay = _decays(s / T, nodes)
+    for i in range(LANES):
+        sign = math.copysign(1.0, a[i]) if a[i] != 0.0 else 0.0
+        first = math.exp(-2.0 * (abs(a[i]) + s * nodes[0, 0]) / T)
+        magnetisation, chi, fourth, slope = _narrow_sums(first, decay, nodes[1])
+        out[0, i] = sign * stride * magnetisation
+        out[1, i] = stride * chi / T
+        out[2, i] = stride * fourth / T
+        out[3, i] = sign * stride * 2.0 * slope / T**2
+        out[4, i] = stride * (4.0 * chi - 6.0 * fourth) / T**3
+
+
+@cached_njit(error_model="numpy")
+def _decays(width: float, nodes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return exp(-2 width z) on the nodes z, in units of that of the first."""
+    decay = np.empty(nodes.shape[1])
+    decay[0] = 1.0
+    ratio = math.exp(-2.0 * width * (nodes[0, 1] - nodes[0, 0]))
+    for j in range(1, decay.size):
+        decay[j] = decay[j - 1] * ratio
+    return decay
+
+
+# The sums may be taken in any order, which lets a compiler take them side by side.
+@cached_njit(error_model="numpy", fastmath={"reassoc"})
+def _narrow_sums(
+    first: float, decay: NDArray[np.float64], weight: NDArray[np.float64]
+) -> tuple[float, float, float, float]:
+    magnetisation = chi = fourth = slope = 0.0
+    for j in range(decay.size):
+        x = first * decay[j]
+        inverse = 1.0 / (1.0 + x)
+        tanh = (1.0 - x) * inverse
+        sech2 = 4.0 * x * inverse * inverse
+        weighted = weight[j] * sech2
+        magnetisation += weight[j] * tanh
+        chi += weighted
+        fourth += weighted * sech2
+        slope -= weighted * tanh
+    return magnetisation, chi, fourth, slope
+
+
+@cached_njit(error_model="numpy")
 def spin_entropy(a: float, s: float, T: float, decaying: NDArray[np.float64], normal: NDArray[np.float64]) -> float:
     r"""Average of :math:`\ln 2\cosh(h/T) - (h/T)\tanh(h/T)` over T, finite at T = 0; arguments of `spin_averages`."""
-    total = 0.0
     if s < T:
-        for j in range(normal.shape[1]):
-            y = abs(a + s * normal[0, j]) / T
-            decay = math.exp(-2.0 * y)
-            total += normal[1, j] * (math.log1p(decay) + 2.0 * y * decay / (1.0 + decay))
-        return total / T
+        stride = _narrow_stride(s, T)
+        nodes = normal[:, ::stride]
+        return stride * _narrow_entropy(abs(a) / T, s / T, _decays(s / T, nodes), nodes) / T
+    total = 0.0
     scaled = abs(a) / s
+    if scaled > _SATURATED:
+        return 0.0
+    # The weights of `spin_averages`.
     kappa = T * decaying[0, 1] / s
+    right = left = 1.0
+    right_ratio = math.exp(kappa * scaled - 0.5 * kappa**2)
+    left_ratio = math.exp(-kappa * scaled - 0.5 * kappa**2)
+    shrink = math.exp(-(kappa**2))
     for j in range(_needed(scaled, kappa, decaying.shape[1])):
-        right, left = kappa * j - scaled, kappa * j + scaled
-        total += decaying[6, j] * (math.exp(-0.5 * right * right) + math.exp(-0.5 * left * left))
-    return total / (math.sqrt(2.0 * math.pi) * s)
+        total += decaying[6, j] * (right + left)
+        right *= right_ratio
+        left *= left_ratio
+        right_ratio *= shrink
+        left_ratio *= shrink
+    return math.exp(-0.5 * scaled**2) * total / (math.sqrt(2.0 * math.pi) * s)
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy", fastmath={"reassoc"})
+def _narrow_entropy(y: float, width: float, decay: NDArray[np.float64], nodes: NDArray[np.float64]) -> float:
+    """Return the weighted sum over the nodes z of the entropy at y + width z, side by side as in `_narrow_sums`."""
+    x = math.exp(-2.0 * (y + width * nodes[0, 0])) * decay
+    for j in range(x.size):
+        x[j] = x[j] if x[j] < 1.0 else 1.0 / x[j]
+    log = log_one_plus(x)
+    total = 0.0
+    for j in range(x.size):
+        total += nodes[1, j] * (log[j] + 2.0 * abs(y + width * nodes[0, j]) * x[j] / (1.0 + x[j]))
+    return total
+
+
+@cached_njit(error_model="numpy")
 def _fill(
     a: NDArray[np.float64],
     s: NDArray[np.float64],

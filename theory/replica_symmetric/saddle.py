@@ -10,9 +10,9 @@ C is eliminated at fixed n; the largest root of the remaining equation is approa
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from hebbian.compilation import cached_njit
 from theory.replica_symmetric.disorder import Network
 from theory.replica_symmetric.field import ROUNDING, field_averages, field_entropy, noise
 
@@ -24,7 +24,7 @@ RETRIEVAL, GLASS, PARAMAGNET = 0, 1, 2
 _SMALLEST = 1e-9
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _largest_C(net: Network) -> float:
     largest = 1.0 / net.T if net.T > 0.0 else math.inf
     for k in range(net.modes.shape[1]):
@@ -32,13 +32,13 @@ def _largest_C(net: Network) -> float:
     return largest
 
 
-@njit(cache=True, error_model="numpy")
-def _gap_at_fixed_n(n: float, guess: float, net: Network) -> tuple[float, float, float]:
-    """Return N(n) - n, its derivative and C, where C solves its own equation at this n."""
+@cached_njit(error_model="numpy")
+def _gap_at_fixed_n(n: float, guess: float, net: Network) -> tuple[float, float, float, float]:
+    """Return N(n) - n, its derivative, C, which solves its own equation at this n, and its derivative."""
     A, A_n = 0.5 * net.P * n ** (net.P - 1), 0.5 * net.P * (net.P - 1) * n ** (net.P - 2)
     low, high = 0.0, _largest_C(net)
-    C = guess
-    gap, slope = math.nan, math.nan
+    C = min(max(guess, low), high)
+    gap = slope = C_n = math.nan
     for _ in range(200):
         V, V_C, _ = noise(C, net)
         _, n_new, C_new, _, n_A, n_V, C_A, C_V = field_averages(A, V, net)
@@ -51,29 +51,30 @@ def _gap_at_fixed_n(n: float, guess: float, net: Network) -> tuple[float, float,
         # The last step is taken to first order in n as well.
         gap = n_new + n_V * V_C * step - n
         slope = (n_A + n_V * V_C * C_A / denominator) * A_n - 1.0
+        C_n = C_A * A_n / denominator
         if abs(step) <= 1e-7 * C + 1e-16:
-            return gap, slope, min(max(C + step, low), high)
+            return gap, slope, min(max(C + step, low), high), C_n
         C = C + step if low <= C + step <= high else 0.5 * (low + high)
         if high - low <= 2e-16 * low:
             break
-    return gap, slope, C
+    return gap, slope, C, C_n
 
 
-@njit(cache=True, error_model="numpy")
-def _gap_of_glass(x: float, net: Network) -> tuple[float, float, float]:
-    """Return the gap of the equation of C at n = 0 and its derivative in x, the distance of C from its bound."""
+@cached_njit(error_model="numpy")
+def _gap_of_glass(x: float, net: Network) -> tuple[float, float, float, float]:
+    """Return the gap of the equation of C at n = 0, its derivative in x, C, which is x below its bound, and -1."""
     C = _largest_C(net) - x
     V, V_C, _ = noise(C, net)
     averages = field_averages(0.0, V, net)
-    return C - averages[2], averages[7] * V_C - 1.0, C
+    return C - averages[2], averages[7] * V_C - 1.0, C, -1.0
 
 
-@njit(cache=True, error_model="numpy")
-def _gap(x: float, guess: float, net: Network, branch: int) -> tuple[float, float, float]:
+@cached_njit(error_model="numpy")
+def _gap(x: float, guess: float, net: Network, branch: int) -> tuple[float, float, float, float]:
     return _gap_of_glass(x, net) if branch == GLASS else _gap_at_fixed_n(x, guess, net)
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def largest_root(net: Network, branch: int) -> tuple[float, float]:
     r"""Find the first zero of the gap below its upper end, where the gap is negative.
 
@@ -90,7 +91,7 @@ def largest_root(net: Network, branch: int) -> tuple[float, float]:
     smallest = _SMALLEST * high
     # The map of the glass at P = 2 decreases: plain iteration would pass its only zero.
     increasing = not (branch == GLASS and net.P == 2)
-    high_gap, high_slope, C_high = _gap(high, 0.0, net, branch)
+    high_gap, high_slope, C_high, C_x = _gap(high, 0.0, net, branch)
     if high_gap >= 0.0:
         return high, C_high
     slope_before = -math.inf
@@ -106,20 +107,20 @@ def largest_root(net: Network, branch: int) -> tuple[float, float]:
             low = max(newton, low) if increasing else newton
         if low < smallest:
             return math.nan, math.nan
-        low_gap, low_slope, C_low = _gap(low, C_high, net, branch)
+        low_gap, low_slope, C_low, C_x = _gap(low, C_high + C_x * (low - high), net, branch)
         if low_gap >= 0.0:
-            return _enclosed_root(low, low_gap, low_slope, C_low, high, net, branch)
+            return _enclosed_root(low, low_gap, low_slope, C_low, C_x, high, net, branch)
         if high_slope < 0.0 <= low_slope:
-            x, C, upper = _positive_gap(low, low_gap, low_slope, high, high_gap, high_slope, C_high, net, branch)
+            x, C, upper = _positive_gap(low, low_gap, low_slope, high, high_gap, high_slope, C_low, C_x, net, branch)
             if x > 0.0:
-                gap, slope, C = _gap(x, C, net, branch)
-                return _enclosed_root(x, gap, slope, C, upper, net, branch)
+                gap, slope, C, C_x = _gap(x, C, net, branch)
+                return _enclosed_root(x, gap, slope, C, C_x, upper, net, branch)
         slope_before = high_slope
         high, high_gap, high_slope, C_high = low, low_gap, low_slope, C_low
     return math.nan, math.nan
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _positive_gap(
     low: float,
     low_gap: float,
@@ -128,10 +129,15 @@ def _positive_gap(
     high_gap: float,
     high_slope: float,
     C: float,
+    C_x: float,
     net: Network,
     branch: int,
 ) -> tuple[float, float, float]:
-    """Look for a positive gap around the maximum between low and high; return its place, C and a point above it."""
+    """Look for a positive gap around the maximum between low and high; return its place, C and a point above it.
+
+    C and C_x are those of the point low.
+    """
+    last = low
     for _ in range(200):
         # Where the tangents of the two ends meet is an upper bound once the gap is concave between them.
         x = (high_gap - low_gap + low_slope * low - high_slope * high) / (low_slope - high_slope)
@@ -141,7 +147,8 @@ def _positive_gap(
             break
         if not inside:
             x = 0.5 * (low + high)
-        gap, slope, C = _gap(x, C, net, branch)
+        gap, slope, C, C_x = _gap(x, C + C_x * (x - last), net, branch)
+        last = x
         if gap >= 0.0:
             return x, C, high
         if slope >= 0.0:
@@ -151,9 +158,9 @@ def _positive_gap(
     return math.nan, math.nan, math.nan
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _enclosed_root(
-    x: float, gap: float, slope: float, C: float, high: float, net: Network, branch: int
+    x: float, gap: float, slope: float, C: float, C_x: float, high: float, net: Network, branch: int
 ) -> tuple[float, float]:
     """Return the zero between x, where the gap is not negative, and high, where it is, and its C."""
     low = x
@@ -161,8 +168,8 @@ def _enclosed_root(
         step = -gap / slope if slope < 0.0 else math.inf
         if gap == 0.0 or abs(step) <= CLOSE * x or high - low <= 4e-16 * high:
             break
-        x = x + step if low < x + step < high else 0.5 * (low + high)
-        gap, slope, C = _gap(x, C, net, branch)
+        last, x = x, x + step if low < x + step < high else 0.5 * (low + high)
+        gap, slope, C, C_x = _gap(x, C + C_x * (x - last), net, branch)
         if gap >= 0.0:
             low = x
         else:
@@ -170,7 +177,7 @@ def _enclosed_root(
     return x, C
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _polish(n: float, C: float, net: Network) -> tuple[float, float, float]:
     """Return n and C after Newton steps in both, and the residual of the equations."""
     best, best_n, best_C = math.inf, n, C
@@ -198,7 +205,7 @@ def _polish(n: float, C: float, net: Network) -> tuple[float, float, float]:
     return best_n, best_C, best
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _glass(net: Network) -> float:
     """Return C of the solution with n = 0 and the largest q, 1/T where only q = 0 is left."""
     if net.T == 0.0 and net.P > 2:
@@ -207,7 +214,7 @@ def _glass(net: Network) -> float:
     return C if math.isfinite(C) else _paramagnet(net)
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _paramagnet(net: Network) -> float:
     """Return C of the solution with n = 0 that is q = 0 unless the noise has a random field; NaN if there is none."""
     if net.T == 0.0 or _largest_C(net) < 1.0 / net.T:
@@ -217,7 +224,7 @@ def _paramagnet(net: Network) -> float:
     return 1.0 / net.T
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def solve_point(net: Network, branch: int, out: NDArray[np.float64]) -> None:
     """Fill out with m, n, C, V, T (1 - replicon), E[entropy of the spin]/T and the residual; NaN without solution."""
     out[:] = math.nan
@@ -244,18 +251,17 @@ def solve_point(net: Network, branch: int, out: NDArray[np.float64]) -> None:
     out[:] = averages[0], n, C, V, curvature * averages[3], field_entropy(A, V, net), residual
 
 
-@njit(cache=True, error_model="numpy")
-def solve_grid(
+@cached_njit(error_model="numpy", nogil=True)
+def solve_points(
     net: Network, load: NDArray[np.float64], T: NDArray[np.float64], branch: int, out: NDArray[np.float64]
 ) -> None:
-    """Fill out, of shape (loads, temperatures, 7), with `solve_point` of the network at every load and T."""
+    """Fill out, of shape (points, 7), with `solve_point` of the network at the load and T of every point."""
     for i in range(load.size):
-        for j in range(T.size):
-            point = Network(net.P, T[j], load[i], net.powers, net.modes, net.x, net.weight, net.rho, net.diagonal)
-            solve_point(point, branch, out[i, j])
+        point = Network(net.P, T[i], load[i], net.powers, net.modes, net.x, net.weight, net.rho, net.diagonal)
+        solve_point(point, branch, out[i])
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy", nogil=True)
 def retrieves(net: Network, load: float, T: float) -> bool:
     """Return whether there is a solution with n > 0 at this load and temperature."""
     point = Network(net.P, T, load, net.powers, net.modes, net.x, net.weight, net.rho, net.diagonal)

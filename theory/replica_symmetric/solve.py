@@ -8,6 +8,7 @@ from hebbian import DenseHebbian, validation
 from theory.replica_symmetric import disorder, saddle, thermodynamics
 from theory.replica_symmetric.axes import ENERGY_UNIT, data_axes, label, load_axis, models_along
 from theory.replica_symmetric.field import ROUNDING
+from theory.replica_symmetric.threads import spread
 
 BRANCHES = {"retrieval": saddle.RETRIEVAL, "glass": saddle.GLASS, "paramagnet": saddle.PARAMAGNET}
 
@@ -121,10 +122,31 @@ def solve_network(
     net: disorder.Network, load: NDArray[np.float64], T: NDArray[np.float64], branch: str
 ) -> dict[str, NDArray]:
     """Return the variables of `solve`, shape (loads, temperatures), for a network; its own load and T are not used."""
-    raw = np.empty((load.size, T.size, 7))
-    saddle.solve_grid(net, load, T, BRANCHES[branch], raw)
-    m, n, C, V, instability, spin_entropy, residual = np.moveaxis(raw, -1, 0)
+    return variables(net, load, T, saddle_points(net, load, T, branch))
+
+
+def saddle_points(
+    net: disorder.Network, load: NDArray[np.float64], T: NDArray[np.float64], branch: str
+) -> NDArray[np.float64]:
+    """Return the numbers of `saddle.solve_point`, shape (loads, temperatures, 7)."""
     loads, temperatures = np.meshgrid(load, T, indexing="ij")
+    raw = np.empty((load.size, T.size, 7))
+    every = loads.ravel(), temperatures.ravel(), raw.reshape(-1, 7)
+
+    def compute(begin: int, end: int) -> None:
+        at_loads, at_temperatures, out = (values[begin:end] for values in every)
+        saddle.solve_points(net, at_loads, at_temperatures, BRANCHES[branch], out)
+
+    spread(compute, loads.size)
+    return raw
+
+
+def variables(
+    net: disorder.Network, load: NDArray[np.float64], T: NDArray[np.float64], raw: NDArray[np.float64]
+) -> dict[str, NDArray]:
+    """Return the variables of `solve_network` that follow from its `saddle_points`."""
+    loads, temperatures = np.meshgrid(load, T, indexing="ij")
+    m, n, C, V, instability, spin_entropy, residual = np.moveaxis(raw, -1, 0)
     q = 1 - temperatures * C
     q = np.where(q < ROUNDING, 0.0, q)
     # The replicon is -inf at T = 0; the energy of a paramagnet overflows at T below 1e-150.

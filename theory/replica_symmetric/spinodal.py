@@ -7,10 +7,10 @@ import math
 
 import numpy as np
 import xarray as xr
-from numba import njit
 from numpy.typing import ArrayLike
 
 from hebbian import DenseHebbian, validation
+from hebbian.compilation import cached_njit
 from theory.replica_symmetric.axes import ENERGY_UNIT, check_model, data_axes, line, load_axis, models_along
 from theory.replica_symmetric.disorder import Network, network
 from theory.replica_symmetric.saddle import retrieves
@@ -19,7 +19,7 @@ SMALLEST_LOAD = 1e-14
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _end_of_retrieval(net: Network, low: float, high: float, other: float, along_load: bool) -> float:
     """Bisect between a load, or else a temperature, with retrieval (low) and one without (high), the other fixed."""
     # Loads may be of any size; temperatures are of order one, or end at zero.
@@ -34,7 +34,7 @@ def _end_of_retrieval(net: Network, low: float, high: float, other: float, along
     return 0.5 * (low + high)
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def largest_load(net: Network, T: float) -> float:
     """Return the load at which retrieval ends, NaN if there is none at any load."""
     if not retrieves(net, SMALLEST_LOAD, T):
@@ -47,7 +47,7 @@ def largest_load(net: Network, T: float) -> float:
     return _end_of_retrieval(net, low, high, T, True)
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def best_temperature(net: Network) -> tuple[float, float]:
     """Return the largest critical load of all temperatures, and its temperature."""
     steps = 24
@@ -73,7 +73,7 @@ def best_temperature(net: Network) -> tuple[float, float]:
     return best, best_T
 
 
-@njit(cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def largest_temperature(net: Network, load: float) -> float:
     """Return the highest temperature with retrieval, NaN if there is none at any temperature."""
     # tanh(beta h) < beta h: no retrieval at T >= P/2.

@@ -8,7 +8,7 @@ from sim import exact
 from sim.glauber import front, kernels, simulate, states
 from tests.sim.cases import NETWORKS, network
 
-N, K, THIN, SAMPLES = 8, 3, 30, 8000
+N, K, THIN, SAMPLES = 12, 3, 20, 16_000
 DYNAMICS = [("glauber", "ordered"), ("glauber", "random"), ("metropolis", "random"), ("metropolis", "ordered")]
 # One false alarm in a thousand over the whole list.
 CASES = [(*case, *dynamics) for case in NETWORKS for dynamics in DYNAMICS[:3]]
@@ -63,10 +63,13 @@ def test_dynamics_sample_the_boltzmann_distribution(training, interaction, P, dy
 
 @pytest.mark.parametrize("training", ["storing", "supervised", "unsupervised"])
 @pytest.mark.parametrize(("dynamics", "scan"), DYNAMICS)
-def test_cached_fields_sample_the_boltzmann_distribution(training, dynamics, scan):
+@pytest.mark.parametrize("algorithm", ["fields", "blocks"])
+def test_all_algorithms_sample_the_boltzmann_distribution(training, dynamics, scan, algorithm):
+    if (algorithm, scan) == ("blocks", "random"):
+        pytest.skip("blocks of sites are in order")
     sample = network(training, "distinct", 2, N, K)
     T = temperature(sample)
-    assert p_value(sample, exact.boltzmann(sample, T), T, dynamics, scan, "fields") > LEVEL
+    assert p_value(sample, exact.boltzmann(sample, T), T, dynamics, scan, algorithm) > LEVEL
 
 
 def test_synchronous_updates_sample_littles_measure_and_not_boltzmanns():
@@ -86,7 +89,8 @@ def with_self_coupling(make):
             return state
         # Delta H = 2 sigma_i (P/2) sum_mu xi_i S^{P-1} / N^{P-1}
         S, P = np.arange(-sample.model.N, sample.model.N + 1.0), sample.model.P
-        return state._replace(table_A=2 * P * S ** (P - 1), table_B=np.zeros_like(S))
+        none = np.empty(0)
+        return state._replace(table_A=2 * P * S ** (P - 1), table_B=np.zeros_like(S), cubic_A=none, cubic_B=none)
 
     return naive
 
@@ -98,4 +102,6 @@ def test_a_self_coupling_is_noticed(P, algorithm, monkeypatch):
     # Pairs in integers leave no place for it.
     monkeypatch.setattr(states, "pair_type", lambda *_: None)
     monkeypatch.setattr(front.states, "make", with_self_coupling(states.make))
-    assert p_value(sample, exact.boltzmann(sample, T), T, "glauber", "random", algorithm, independent=False) < 1e-12
+    assert (
+        p_value(sample, exact.boltzmann(sample, T), T, "glauber", "random", algorithm, independent=False) < LEVEL / 100
+    )

@@ -29,7 +29,7 @@ def both(sample, algorithm="rows", **options):
 def assert_same(cpu, gpu):
     """Spins and all that is made of integers to the last bit, sums of real numbers up to their order."""
     assert cpu.variables.keys() == gpu.variables.keys()
-    for name in ("spins", "m_series", "q_series", "acceptance", "m_all"):
+    for name in ("spins", "m_series", "n_series", "q_series", "acceptance", "m_all"):
         np.testing.assert_array_equal(cpu[name], gpu[name], err_msg=name)
     for name, variable in cpu.data_vars.items():
         np.testing.assert_allclose(variable, gpu[name], rtol=1e-12, atol=1e-12, err_msg=name)

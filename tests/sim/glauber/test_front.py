@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+import xarray as xr
 
 from hebbian import DenseHebbian
 from sim import effective_dynamics, exact, flip_energies, parallel_tempering, random, simulate
+from sim.glauber import states
 from sim.glauber.front import initial_spins
 from tests.sim.cases import network
 
@@ -66,13 +68,34 @@ def test_long_runs_are_cut_into_chunks_without_a_trace(sample, monkeypatch):
 
 
 @pytest.mark.parametrize("training", ["storing", "supervised", "unsupervised"])
-@pytest.mark.parametrize("interaction", ["distinct", "all"])
-def test_rows_and_fields_agree_to_the_last_bit(training, interaction):
-    sample = network(training, interaction, 2, 60, 5)
-    options = {"configurations": True, "series": True, "sweeps": 200}
-    by_rows, by_fields = (run(sample, algorithm=algorithm, **options) for algorithm in ("rows", "fields"))
-    np.testing.assert_array_equal(by_rows.spins, by_fields.spins)
-    np.testing.assert_array_equal(by_rows.energy_series, by_fields.energy_series)
+@pytest.mark.parametrize("interaction", ["distinct", "all", "diluted"])
+@pytest.mark.parametrize("dynamics", ["glauber", "metropolis", "descent"])
+def test_all_algorithms_agree_to_the_last_bit(training, interaction, dynamics):
+    # Neither sites nor chains fill the last block and the last group of lanes.
+    sample = network(training, interaction, 2, 77, 5)
+    options = {"configurations": True, "series": True, "overlaps": "all", "sweeps": 200, "dynamics": dynamics}
+    options |= {"replicas": 3, "T": 0.0 if dynamics == "descent" else np.linspace(0, 2, 9)}
+    by_rows, *others = (run(sample, algorithm=name, **options) for name in ("rows", "fields", "blocks", "auto"))
+    for other in others:
+        xr.testing.assert_identical(by_rows, other)
+
+
+@pytest.mark.parametrize("algorithm", ["rows", "fields", "blocks"])
+def test_results_do_not_depend_on_what_is_simulated_together(algorithm, monkeypatch):
+    sample = network("storing", "distinct", 2, 40, 5)
+    T = np.linspace(0.1, 2, 40)
+    together = run(sample, T=T, algorithm=algorithm, series=True, configurations=True)
+    alone = [run(sample, T=value, algorithm=algorithm, series=True, configurations=True) for value in T]
+    xr.testing.assert_identical(together, xr.concat(alone, "T", data_vars="minimal"))
+    monkeypatch.setattr(states, "_TOGETHER", 7)
+    xr.testing.assert_identical(together, run(sample, T=T, algorithm=algorithm, series=True, configurations=True))
+
+
+def test_annealing_by_blocks_is_that_by_rows():
+    sample = network("storing", "distinct", 2, 50, 20)
+    options = {"T": [1.0, 0.5, 0.1], "anneal": True, "initial": "random", "replicas": 18, "series": True}
+    by_rows, by_blocks = (run(sample, algorithm=algorithm, **options) for algorithm in ("rows", "blocks"))
+    xr.testing.assert_identical(by_rows, by_blocks)
 
 
 def test_initial_states(sample):

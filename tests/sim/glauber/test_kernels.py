@@ -3,11 +3,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hebbian import DenseHebbian
 from hebbian.interaction import sign_polynomial
 from sim import flip_energies, random
-from sim.glauber import kernels, states
+from sim.glauber import front, kernels, states
 from tests.sim.cases import NETWORKS, TRAININGS, network, random_spins
 
+ALGORITHMS = ("rows", "fields", "blocks")
 ALL_ORDERS = [(training, kind, P) for training in TRAININGS for kind in ("distinct", "all") for P in range(2, 7)]
 ALL_ORDERS += [(training, *kind) for training in TRAININGS for kind in (("exponential", None), ("diluted", 2))]
 
@@ -23,22 +25,22 @@ def test_flip_energies_equal_the_literal_sum(training, interaction, P, seed, N, 
     expected = sample.energy_by_tuples(flipped) - before
     # Relative to the energies that are subtracted: their difference may vanish.
     scale = max(abs(before), abs(expected), 1e-3)
-    for algorithm in ("rows", "fields") if P == 2 else ("rows",):
+    for algorithm in ALGORITHMS if P == 2 else ("rows",):
         assert flip_energies(sample, sigma, algorithm=algorithm)[i] == pytest.approx(expected, abs=1e-10 * scale)
 
 
 @pytest.mark.parametrize(("training", "interaction", "P"), NETWORKS)
 def test_caches_after_many_flips_equal_caches_built_anew(training, interaction, P):
     sample, sigma = network(training, interaction, P, 30, 20), random_spins(30, 1)
-    for algorithm in ("rows", "fields") if P == 2 else ("rows",):
+    for algorithm in ALGORITHMS if P == 2 else ("rows",):
         state, spins = states.make(sample, algorithm, 1), sigma[None].copy()
         kernels.build(state, spins)
-        record, none = np.zeros((50, 4, 1)), np.zeros((50, 0))
-        probes, xi = np.zeros((2, 30)), np.zeros((0, 0), np.int8)
-        key = np.array([1, 2], dtype=np.uint32)
-        # At infinite temperature about half of the 1500 updates are flips.
-        arguments = (0.0, kernels.GLAUBER, kernels.RANDOM, 0, np.uint32(0), key, probes, record, none)
-        kernels.run(state, spins, *arguments, xi, np.zeros((1, 0), np.int64), np.zeros((0, 1, 30), np.int8))
+        record, overlaps, chains = np.zeros((50, 4, 1)), np.zeros((50, 1, 0)), front.of_temperatures(np.array([1e9]), 1)
+        scan = kernels.ORDERED if algorithm == "blocks" else kernels.RANDOM
+        # At so high a temperature about half of the 1500 updates are flips.
+        arguments = (kernels.GLAUBER, scan, 0, np.array([1, 2], dtype=np.uint32), *front.probe(sample, 0))
+        keep = (np.zeros((0, 0), np.int8), np.zeros((1, 0), np.int64), np.zeros((0, 1, 30), np.int8))
+        kernels.run(state, spins, chains, *arguments, record, overlaps, *keep)
         updated, unit = kernels.flip_energies(state, spins, 0)
         energy = kernels_energy(sample, spins)
         rebuilt = flip_energies(sample, spins[0], algorithm=algorithm)
@@ -52,14 +54,33 @@ def kernels_energy(sample, spins):
     return sample.energy(spins[0])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("examples", "bound"), [(20, 0.0), (400_000, 1e-9)])
+def test_sums_do_not_drift_between_refreshes(examples, bound):
+    # Half of 1.2 million updates are flips. Sums over tuples are integers, here below 2^53 and beyond.
+    model = DenseHebbian(N=60, P=4, K=10, training="supervised", quality=0.5, examples=examples)
+    sample = model.quench(rng=random.stream(1, (0,), "patterns"))
+    state, sigma = states.make(sample, "rows", 1), random_spins(60, 1)[None].copy()
+    kernels.build(state, sigma)
+    chains, record = front.of_temperatures(np.array([1e3]), 1), np.zeros((20 * front._CHUNK, 4, 1))
+    arguments = (kernels.GLAUBER, kernels.ORDERED, 0, np.array([1, 2], dtype=np.uint32), *front.probe(sample, 0))
+    keep = (np.zeros((0, 0), np.int8), np.zeros((1, 0), np.int64), np.zeros((0, 1, 60), np.int8))
+    kernels.run(state, sigma, chains, *arguments, record, np.zeros((len(record), 1, 0)), *keep)
+    running, _ = kernels.flip_energies(state, sigma, 0)
+    kernels.build(state, sigma)
+    rebuilt, _ = kernels.flip_energies(state, sigma, 0)
+    assert record[:, 3].mean() > 0.4
+    assert np.abs(running - rebuilt).max() <= bound * np.sqrt(np.mean(rebuilt**2))
+    assert (running == rebuilt).all() == (bound == 0.0)
+
+
 @pytest.mark.parametrize("training", ["storing", "unsupervised"])
 def test_sign_rows_are_exact_integers(training):
     # Both algorithms at P = 2 sum integers: the same fields to the last bit, hence the same trajectories.
     sample, sigma = network(training, "distinct", 2, 25, 10), random_spins(25, 3)
-    by_rows, by_fields = (flip_energies(sample, sigma, algorithm=name) for name in ("rows", "fields"))
-    quantum = 4 * sample.prefactor
-    np.testing.assert_array_equal(np.round(by_rows / quantum), np.round(by_fields / quantum))
-    np.testing.assert_allclose(by_rows, by_fields, rtol=1e-14, atol=1e-14)
+    by_rows, *others = (flip_energies(sample, sigma, algorithm=name) for name in ALGORITHMS)
+    for other in others:
+        np.testing.assert_array_equal(by_rows, other)
 
 
 @pytest.mark.parametrize("interaction", ["distinct", "all"])
@@ -135,6 +156,31 @@ def test_thresholds_are_functions_of_the_uniform_numbers(rule, size):
     kernels.fill_thresholds(thresholds, np.empty(size), rule, 3, 1, 4, key)
     expected = np.log(u / (1 - u)) if rule == kernels.GLAUBER else -np.log(u)
     np.testing.assert_allclose(thresholds, expected, rtol=4e-16, atol=4e-16)
+
+
+@pytest.mark.parametrize("rule", [kernels.GLAUBER, kernels.METROPOLIS, kernels.DESCENT])
+@settings(deadline=None)
+@given(
+    u=st.floats(2.0**-53, 1 - 2.0**-53),
+    T=st.floats(1e-3, 1e3) | st.sampled_from([0.0, 1e-300, 1e300]),
+    N=st.integers(2, 30_000),
+    steps=st.lists(st.integers(-(2**31) + 2, 2**31 - 2) | st.integers(-10, 10), min_size=1, max_size=10),
+    near=st.booleans(),
+)
+def test_bounds_decide_as_thresholds_do(rule, u, T, N, steps, near):
+    unit, beta = 4 / (2 * N), 1 / T if T else np.inf
+    threshold = {kernels.GLAUBER: np.log(u / (1 - u)), kernels.METROPOLIS: -np.log(u), kernels.DESCENT: np.nan}[rule]
+    bound = np.empty(1, np.int32)
+    kernels.fill_bounds(bound, np.array([threshold]), rule, beta, unit)
+    for n in steps:
+        n = int(np.clip(n + int(bound[0]) * near, -(2**31) + 2, 2**31 - 2))
+        x = 0.0 if n == 0 else beta * (unit * n)
+        if rule == kernels.GLAUBER:
+            # Cost of the flip of a spin up in a field n, and of a spin down.
+            assert kernels.flips(rule, x, 1, threshold) == (n <= bound[0])
+            assert kernels.flips(rule, -x, -1, threshold) == (n > bound[0])
+        else:
+            assert kernels.flips(rule, x, 1, threshold) == (n < bound[0])
 
 
 ENDS = [2.0**-53, 1 - 2.0**-53, 1.0, 1 + 2.0**-52, 2.0**53 - 1, 2.0**53]

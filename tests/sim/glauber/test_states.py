@@ -71,16 +71,52 @@ def test_sums_at_the_limits_of_integers_are_exact(kind, N, L):
     assert costs.tolist() == [4.0 * (N * L - L)] * 2
 
 
+def plan(sample, updates, *T, replicas=1, scan="ordered", algorithm="auto"):
+    parts = states.plan(sample, algorithm, updates, np.array(T), replicas, scan)
+    return [(name, members.tolist()) for name, members in parts]
+
+
 def test_the_cheaper_algorithm_is_chosen():
     few, many = network("storing", "distinct", 2, 1000, 5), network("storing", "distinct", 2, 1000, 900)
-    assert states.choose(few, "auto", 1e4, 0.3) == "rows"
-    assert states.choose(many, "auto", 1e8, 0.3) == "fields"
-    assert states.choose(many, "rows", 1e8, 0.3) == "rows"
-    assert states.choose(network("storing", "distinct", 3, 30, 900), "auto", 1e8, 0.3) == "rows"
+    assert plan(few, 1e4, 0.3) == [("rows", [0])]
+    assert plan(many, 1e8, 0.3) == [("fields", [0])]
+    assert plan(many, 1e8, 0.3, algorithm="rows") == [("rows", [0])]
+    assert plan(network("storing", "distinct", 3, 30, 900), 1e8, 0.3) == [("rows", [0])]
     # Flips are dear where a whole row of couplings changes; at T = 0 there are none.
-    large = network("storing", "distinct", 2, 3000, 60)
-    chosen = [states.choose(large, "auto", 1e9, T) for T in (0.0, 0.2, 0.8, [0.0, 1.6])]
-    assert chosen == ["fields", "fields", "rows", "rows"]
+    large = network("storing", "distinct", 2, 3000, 150)
+    assert [plan(large, 1e9, T)[0][0] for T in (0.0, 0.2, 0.8)] == ["fields", "fields", "rows"]
+    assert plan(large, 1e9, 0.8, 0.1) == [("fields", [1]), ("rows", [0])]
+
+
+def test_many_chains_are_simulated_side_by_side():
+    large = network("storing", "distinct", 2, 3000, 150)
+    hot, cold = np.linspace(0.5, 1.6, 16).tolist(), [0.05, 0.1, 0.15]
+    assert plan(large, 1e9, *hot) == [("blocks", list(range(16)))]
+    # By themselves the coldest need a group of their own, most of it empty.
+    assert plan(large, 1e9, *hot, *cold) == [("fields", [16, 17, 18]), ("blocks", list(range(16)))]
+    assert plan(large, 1e9, *hot[:13], *cold) == [("blocks", list(range(16)))]
+    assert plan(large, 1e9, *hot, *cold, scan="random") == [("fields", [16, 17, 18]), ("rows", list(range(16)))]
+    assert plan(large, 1e9, *hot, *hot, replicas=8, algorithm="blocks") == [
+        ("blocks", list(range(start, start + 8))) for start in range(0, 32, 8)
+    ]
+    assert states.choose(large, "auto", 1e9, np.array(hot), 32, "ordered") == "blocks"
+    assert states.choose(large, "auto", 1e9, np.array(hot), 32, "random") == "rows"
+
+
+@pytest.mark.parametrize(
+    ("P", "algorithm", "scan", "data", "message"),
+    [
+        (2, "abacus", "ordered", {}, "algorithm = 'abacus' is unknown"),
+        (4, "fields", "ordered", {}, "algorithm = 'fields' needs P = 2, the model has P = 4"),
+        (4, "blocks", "ordered", {}, "algorithm = 'blocks' needs P = 2, the model has P = 4"),
+        (2, "blocks", "random", {}, "algorithm = 'blocks' with scan = 'random'"),
+        (2, "blocks", "synchronous", {}, "algorithm = 'blocks' with scan = 'synchronous'"),
+        (2, "blocks", "ordered", SUPERVISED | {"examples": 2000}, r"needs scalar products below 2\^15"),
+    ],
+)
+def test_impossible_algorithms_are_refused(P, algorithm, scan, data, message):
+    with pytest.raises(ValueError, match=message):
+        states.check_algorithm(DenseHebbian(N=20, P=P, K=3, **data), algorithm, scan)
 
 
 @pytest.mark.parametrize("training", ["storing", "supervised", "unsupervised"])
@@ -124,7 +160,18 @@ def test_memory_is_that_of_the_caches(training, interaction, P):
     sizes = [
         sum(array.nbytes for array in states.make(sample, "rows", n) if isinstance(array, np.ndarray)) for n in (1, 6)
     ]
-    assert states.memory(sample.model, 5) == pytest.approx(sizes[1] - sizes[0], rel=0.01)
+    assert states.memory(sample.model, 6) - states.memory(sample.model, 1) == pytest.approx(
+        sizes[1] - sizes[0], rel=0.02
+    )
+
+
+@pytest.mark.parametrize(("K", "filled"), [(5, 5), (33, 64), (64, 64), (4000, 4032), (5000, 5000)])
+@pytest.mark.parametrize("training", ["storing", "supervised"])
+def test_memory_counts_the_copy_that_is_filled_up(K, filled, training):
+    sample = network(training, "distinct", 2, 12, K)
+    rows = states.make(sample, "rows", 1).rows
+    assert rows.shape == (12, filled)
+    assert states.memory(sample.model, 0) == (rows.nbytes if filled > K else 0)
 
 
 def test_too_many_replicas_are_refused_with_the_estimate(monkeypatch):

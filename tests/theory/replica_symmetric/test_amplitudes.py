@@ -123,3 +123,12 @@ def test_the_stability_of_an_unsupervised_network_counts_single_examples(trainin
     expected = min(curvature, along) if training == "unsupervised" else along
     assert state.eigenvalue == pytest.approx(expected, abs=1e-6)
     assert curvature < along  # the case tells the two trainings apart
+
+
+@pytest.mark.parametrize("training", [{}, {"training": "supervised", "quality": 0.6, "examples": 3}])
+def test_amplitudes_vanish_from_where_the_paramagnet_is_alone(training):
+    entry_law = law(3, 0.25, **training)
+    assert (descend(hierarchy(3, 0.25, 3), 0.75, entry_law).n == 0).all()
+    below = descend(hierarchy(3, 0.25, 3), 0.75 * (1 - 1e-6), entry_law)
+    assert below.converged
+    assert below.n[0] > 1e-4

@@ -35,3 +35,17 @@ def test_a_sparser_sum_over_the_example_mean_is_exact(M):
         m, _, C = field.field_averages(A, V, single)[:3]
         exact += w * np.array([m, x * m, C])
     assert field.field_averages(A, V, net)[:3] == pytest.approx(exact, abs=1e-12)
+
+
+@pytest.mark.parametrize("M", [3, 20, 21])
+@pytest.mark.parametrize("V", [0.2, 2e-4])  # nodes in y, nodes in z
+def test_half_of_a_symmetric_lattice_stands_for_all_of_it(M, V):
+    net = build(4, "distinct", "supervised", load=0.1, T=0.05, r=0.3, M=M)
+    assert net.x[0] == -net.x[-1]
+    exact, entropy = np.zeros(8), 0.0
+    for x, w in zip(net.x, net.weight, strict=True):
+        single = net._replace(x=np.array([x]), weight=np.array([1.0]))
+        exact += w * np.array(field.field_averages(1.6, V, single))
+        entropy += w * field.field_entropy(1.6, V, single)
+    assert field.field_averages(1.6, V, net) == pytest.approx(exact, rel=1e-11, abs=1e-11)
+    assert field.field_entropy(1.6, V, net) == pytest.approx(entropy, abs=1e-12)

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from theory.replica_symmetric.quadrature import DECAYING, NORMAL, gaussian_averages, spin_averages, spin_entropy
+from theory.replica_symmetric.quadrature import (
+    DECAYING,
+    LANES,
+    NORMAL,
+    gaussian_averages,
+    lane_averages,
+    spin_averages,
+    spin_entropy,
+)
 
 
 def reference(a, s, T):
@@ -131,3 +139,14 @@ def test_bad_input_is_named(arguments, error, message):
 def test_a_bad_step_is_named():
     with pytest.raises(ValueError, match=r"step = 2 is out of range"):
         gaussian_averages(0.0, 1.0, 1.0, step=2)
+
+
+@pytest.mark.parametrize(
+    ("s", "T"), [(0.5, 0.0), (0.5, 0.1), (0.5, 0.5), (0.5, 0.6), (0.1, 0.6), (0.01, 0.0), (0.0, 0.3)]
+)
+def test_fields_side_by_side_have_the_averages_of_one_field(s, T):
+    means = np.array([-2.0, -0.3, 0.0, 1e-3, 0.2, 0.7, 1.5, 20.0])  # the last one saturated
+    together = np.empty((5, LANES))
+    lane_averages(means, s, T, together)
+    alone = np.transpose([spin_averages(a, s, T, DECAYING, NORMAL) for a in means])
+    np.testing.assert_allclose(together, alone, rtol=1e-12, atol=1e-13)
