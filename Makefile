@@ -61,6 +61,7 @@ bench: $(BENCH_STAMP)
 	$(BENCH) -m benchmarks.replica_symmetric
 	$(BENCH) -m benchmarks.sweep
 	$(BENCH) -m benchmarks.results_file
+	$(BENCH) -m benchmarks.gpu
 
 bench-quick: $(BENCH_STAMP)
 	@mkdir -p results

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hebbian import validation
 from sim import executors, random, store
-from sim.sweep import BACKENDS
+from sim.glauber.device import BACKENDS
 
 # A grid of more values is a slip of the keyboard.
 _LARGEST_GRID = 1_000_000

@@ -16,14 +16,18 @@ from hebbian import HebbianNetwork, QuenchedSample, validation
 from sim import cost, random
 from sim.adaptive import Adaptive
 from sim.executors import Pool, cores, local
-from sim.glauber import front
+from sim.glauber import device, front
 from sim.grid import Cell, Grid, of_axes, of_points
-from sim.store import ResultsFile, Table, check_group, check_output, to_json
+from sim.store import ResultsFile, Table, check_group, check_output, read, rooms, to_json
 from sim.tabulate import Memory, Out, begin, check_executor, check_shard, fill, opened, stored
 from sim.tasks import Task, announce
 
 ENGINE = "sim.glauber, numba, cpu"
-BACKENDS = ("auto", "cpu", "gpu")
+# Chains that tasks handed over to a GPU together have, if there are enough: as many as it works on at once, not more,
+# for what was not finished is lost with an interruption.
+_CHAINS = 8192
+# Of the free memory of this machine, what their samples and records may occupy.
+_SHARE = 0.25
 # Larger arrays are kept in a file by their fingerprint.
 _LARGEST_KEPT = 4096
 
@@ -95,10 +99,44 @@ class Job:
 def run(job: Job) -> list[dict[str, NDArray[Any]]]:
     """Draw the quenched sample of a job and simulate it; return what is measured at each of its places."""
     sample = quench(job.model, seed=job.seed, sample=job.sample, archetypes=job.archetypes)
-    measured = front.measure(sample, job.options, seed=job.seed, task=address(job.model, job.sample))
+    return _placed(job, front.measure(sample, job.options, seed=job.seed, task=address(job.model, job.sample)))
+
+
+def run_together(jobs: Iterator[Job]) -> Iterator[list[dict[str, NDArray[Any]]]]:
+    """Simulate the samples of jobs, consecutive ones of one model side by side on the GPU; yield what `run` returns."""
+    group: list[Job] = []
+    for job in jobs:
+        if group and (len(group) == _together(group[0]) or not _alike(group[0], job)):
+            yield from _side_by_side(group)
+            group = []
+        group.append(job)
+    if group:
+        yield from _side_by_side(group)
+
+
+def _alike(one: Job, other: Job) -> bool:
+    return one.model == other.model and np.array_equal(one.options["T"], other.options["T"])
+
+
+def _side_by_side(group: list[Job]) -> Iterator[list[dict[str, NDArray[Any]]]]:
+    samples = [quench(job.model, seed=job.seed, sample=job.sample, archetypes=job.archetypes) for job in group]
+    tasks = [address(job.model, job.sample) for job in group]
+    measured = front.measure_together(samples, group[0].options, seed=group[0].seed, tasks=tasks)
+    return map(_placed, group, measured)
+
+
+def _placed(job: Job, measured: Mapping[str, front.Variable]) -> list[dict[str, NDArray[Any]]]:
+    """Return what is measured at each place of a job."""
     if job.apart:
         return [{name: values[t] for name, (_, values) in measured.items()} for t in range(np.size(job.options["T"]))]
     return [{name: values for name, (_, values) in measured.items()}]
+
+
+def _together(job: Job) -> int:
+    """Return how many jobs like this one are simulated side by side."""
+    needed = job.model.memory() + front.record_memory(job.model, job.options)
+    fitting = int(_SHARE * validation.available_memory() / needed)
+    return max(1, min(fitting, -(-_CHAINS // front.chains(job.options))))
 
 
 def sweep(
@@ -169,7 +207,9 @@ def sweep(
     workers : int
         Without an executor: number of processes; 1 runs the tasks in this process.
     backend : {"auto", "cpu", "gpu"}
-        Hardware of the kernels. This version has those of the CPU.
+        Hardware. "gpu": the card of this process runs the tasks, several samples of a model side by side; several cards
+        take a shard each. "auto": that of the file that is gone on with; else the GPU, where there is one, no executor
+        and one worker, and it is expected to be faster at every point; else the CPU.
     progress : bool
         Whether to show a progress bar, on a terminal.
     N, P, quality, examples, load, K, dilution : array_like, optional
@@ -200,17 +240,22 @@ def sweep(
     seed = validation.integer("seed", seed, minimum=0, maximum=random.LARGEST_SEED)
     options["sweeps"] = validation.integer("sweeps", sweeps, minimum=1)
     options["equilibration"] = options["sweeps"] // 2 if equilibration is None else equilibration
-    if validation.choice("backend", backend, BACKENDS) == "gpu":
-        raise ValueError("backend = 'gpu': this version has no kernels of the GPU; allowed: 'auto', 'cpu'")
+    validation.choice("backend", backend, device.BACKENDS)
     given = {"N": N, "P": P, "quality": quality, "examples": examples, "load": load, "K": K, "dilution": dilution}
     axes = {name: values for name, values in given.items() if values is not None}
     check_group(group)
     check_executor(executor)
     grid = of_axes(model, axes, T) if points is None else of_points(model, points, T, axes)
     images = None if archetypes is None else np.asarray(archetypes)
+    path = out.path if isinstance(out, ResultsFile) else out
+    if path is not None and path is out:
+        path = check_output(path, overwrite=overwrite, resume=resume)
     for cell in grid.cells:
         front.check_options(options | {"T": cell.T})
-        front.check_network(cell.model, options | {"T": cell.T})
+    backend, engine = _engine(backend, grid, options, samples, _engine_of(out, group, resume), executor, workers)
+    on_it = options | {"backend": backend}
+    for cell in grid.cells:
+        front.check_network(cell.model, on_it | {"T": cell.T})
         if images is not None:
             cell.model.check_archetypes(images)
     _check_sizes(grid, options)
@@ -221,15 +266,12 @@ def sweep(
     needed = max(cost.task_memory(cell.model, options) for cell in grid.cells)
     # Before the calibration, which draws a sample.
     cost.Cost(1, needed, 0.0, 0.0, here).check(None)
-    path = out.path if isinstance(out, ResultsFile) else out
-    if path is not None and path is out:
-        path = check_output(path, overwrite=overwrite, resume=resume)
 
     def draw(point: HebbianNetwork) -> QuenchedSample:
         return quench(point, seed=seed, sample=0, archetypes=images)
 
     seconds, measured = cost.task_seconds(
-        [cell.model for cell in grid.cells], [options | {"T": cell.T} for cell in grid.cells], draw
+        [cell.model for cell in grid.cells], [on_it | {"T": cell.T} for cell in grid.cells], draw
     )
     template = grid.template(measured, samples if adaptive is None else adaptive.largest, options)
     if adaptive is not None:
@@ -238,10 +280,10 @@ def sweep(
     beside = out.size if isinstance(out, ResultsFile) and group not in out else 0
     cost.Cost(1, needed, template.nbytes, 0.0, here).check(None if path is None else Path(path), beside)
     kept = {"samples": samples, "seed": seed, "options": options, "archetypes": images, "adaptive": adaptive}
-    template.attrs = {"parameters": to_json({"model": model} | kept, kept=_LARGEST_KEPT), "engine": ENGINE}
-    with opened(out, {"seed": np.uint64(seed), "engine": ENGINE}, overwrite=overwrite, resume=resume) as file:
+    template.attrs = {"parameters": to_json({"model": model} | kept, kept=_LARGEST_KEPT), "engine": engine}
+    with opened(out, {"seed": np.uint64(seed), "engine": engine}, overwrite=overwrite, resume=resume) as file:
         table = begin(file, group, template, grid.places)
-        rounds = _Rounds(grid, table, partial(Job, seed=seed, archetypes=images, apart=grid.apart), options)
+        rounds = _Rounds(grid, table, partial(Job, seed=seed, archetypes=images, apart=grid.apart), on_it)
         if adaptive is None:
             tasks = rounds.tasks(0, samples)[part::parts]
             batches, total = iter([tasks]), len(tasks)
@@ -254,7 +296,10 @@ def sweep(
         left = total - done()
         announce(str(cost.Cost(left, needed, template.nbytes, average * left, at_once)), progress)
         with _executing(executor, min(workers, total)) as pool:
-            return fill(table, run, batches, executor=pool, progress=progress, total=total, done=done)
+            together = run_together if backend == "gpu" else None
+            return fill(
+                table, run, batches, executor=pool, progress=progress, total=total, done=done, together=together
+            )
 
 
 class _Rounds:
@@ -288,6 +333,45 @@ class _Rounds:
             yield self.tasks(counts.ravel(), after.ravel())
             counts = after
             after = adaptive.next_counts(self._table.data, counts, tuple(self._grid.outer))
+
+
+def _engine_of(out: Out | None, group: str, resume: bool) -> str | None:
+    """Return the engine of the results that are gone on with."""
+    if isinstance(out, ResultsFile):
+        return read(out.path, group).attrs.get("engine") if group in out else None
+    if out is None or not resume or not Path(out).exists() or group not in rooms(out):
+        return None
+    return read(out, group).attrs.get("engine")
+
+
+def _engine(
+    backend: str,
+    grid: Grid,
+    options: Mapping[str, Any],
+    samples: int,
+    found: str | None,
+    executor: Executor | None,
+    workers: int,
+) -> tuple[str, str]:
+    """Return "cpu" or "gpu" and the name of the engine, which is that of the results that are gone on with."""
+    alone = executor is None and workers == 1
+    if backend == "auto":
+        if found is not None:
+            backend = "cpu" if found == ENGINE else "gpu"
+        elif not alone:
+            backend = "cpu"
+        else:
+            chosen = {front.backend_of(cell.model, dict(options) | {"T": cell.T}, samples) for cell in grid.cells}
+            backend = "gpu" if chosen == {"gpu"} else "cpu"
+    if backend == "cpu":
+        return backend, ENGINE
+    if not alone:
+        beside = "an executor" if executor is not None else f"workers = {workers}"
+        raise ValueError(
+            f"backend = 'gpu' with {beside}: the card of this process runs the tasks; allowed: neither "
+            "(--executor local:1), and a shard for each of several cards"
+        )
+    return backend, f"sim.glauber, {device.find().engine}, gpu"
 
 
 def _check_adaptive(adaptive: Adaptive, grid: Grid, samples: int, parts: int) -> None:

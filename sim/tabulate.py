@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hebbian import validation
 from sim.store import ResultsFile, Table, check_group, check_same, check_values, task_layout, to_json
-from sim.tasks import Interrupted, Task, execute
+from sim.tasks import Interrupted, Task, Together, execute
 
 Out = str | os.PathLike[str] | ResultsFile
 
@@ -72,6 +72,7 @@ def fill(
     progress: bool,
     total: int,
     done: Callable[[], int],
+    together: Together | None = None,
 ) -> xr.Dataset:
     """Run the tasks that a table does not have yet, see `sim.tasks.execute`; return its data."""
 
@@ -85,7 +86,16 @@ def fill(
             table.write(place, values)
 
     try:
-        execute(function, missing(), keep, executor=executor, total=total, done=done(), progress=progress)
+        execute(
+            function,
+            missing(),
+            keep,
+            executor=executor,
+            total=total,
+            done=done(),
+            progress=progress,
+            together=together,
+        )
     except Interrupted as interruption:
         stored = f"{done()} of {total} tasks are stored"
         interruption.args = (f"{interruption.args[0]}: {stored}",)

@@ -19,6 +19,9 @@ from sim.executors import Pool
 
 log = logging.getLogger("hebbian")
 
+# From the arguments of tasks, one after the other, to the results of each.
+Together = Callable[[Iterator[Any]], Iterator[Sequence[Any]]]
+
 # Tasks of one worker are handed over together, as many as take about this long: what is lost with a worker.
 _CHUNK_SECONDS = 0.1
 _LARGEST_CHUNK = 64
@@ -84,6 +87,7 @@ def execute(
     total: int,
     done: int = 0,
     progress: bool = True,
+    together: Together | None = None,
 ) -> None:
     """Call a function with the arguments of all tasks and store the results.
 
@@ -101,6 +105,9 @@ def execute(
         Tasks in all, and those that were done before.
     progress : bool
         Whether to show a bar, on a terminal.
+    together : callable, optional
+        Takes the place of the function where there is no executor: is given the arguments of all tasks of a batch, to
+        take as many at a time as it likes, and yields the results of each, in their order.
 
     Raises
     ------
@@ -112,7 +119,7 @@ def execute(
     with _Signals(at_once=executor is None) as signals, _bar(total, done, progress) as bar:
         try:
             for batch in batches:
-                for task, results in _results(function, batch, executor, signals):
+                for task, results in _results(function, batch, executor, signals, together):
                     store(task, results)
                     log.debug("stored %s", task.label)
                     bar.set_postfix_str(task.label, refresh=False)
@@ -168,11 +175,15 @@ class _Signals:
 
 
 def _results(
-    function: Callable[[Any], Sequence[Any]], tasks: Sequence[Task], executor: Executor | None, signals: _Signals
+    function: Callable[[Any], Sequence[Any]],
+    tasks: Sequence[Task],
+    executor: Executor | None,
+    signals: _Signals,
+    together: Together | None,
 ) -> Iterator[tuple[Task, Sequence[Any]]]:
     """Yield tasks with their results as they finish."""
     if executor is None:
-        return _here(function, tasks)
+        return _here(function, tasks) if together is None else _side_by_side(together, tasks)
     return _Flight(function, tasks, executor, signals).land()
 
 
@@ -184,6 +195,19 @@ def _here(function: Callable[[Any], Sequence[Any]], tasks: Sequence[Task]) -> It
         except Exception as error:
             raise _failed(task, f"{type(error).__name__}: {error}", traceback.format_exc()) from error
         yield task, results
+
+
+def _side_by_side(together: Together, tasks: Sequence[Task]) -> Iterator[tuple[Task, Sequence[Any]]]:
+    results = together(map(_prepared, tasks))
+    for task in tasks:
+        try:
+            found = next(results)
+        except TaskError:
+            raise
+        except Exception as error:
+            what = f"with those beside it: {type(error).__name__}: {error}"
+            raise _failed(task, what, traceback.format_exc()) from error
+        yield task, found
 
 
 @dataclass(frozen=True)

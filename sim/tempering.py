@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hebbian import QuenchedSample, validation
 from sim import random
-from sim.glauber import front, kernels, states
+from sim.glauber import device, front, kernels, states
 
 # What samples exp(-H/T): the exchange rule holds for this measure alone.
 DYNAMICS = ("glauber", "metropolis")
@@ -38,6 +38,7 @@ def parallel_tempering(
     scan: str = "ordered",
     series: bool = False,
     algorithm: str = "auto",
+    backend: str = "auto",
 ) -> xr.Dataset:
     r"""Simulate one network at all temperatures of a ladder at once, with exchanges between neighbours.
 
@@ -72,6 +73,8 @@ def parallel_tempering(
         Whether to keep the time series.
     algorithm : {"auto", "rows", "fields", "blocks"}
         How fields are computed, see `sim.glauber.states.choose`.
+    backend : {"auto", "cpu"}
+        Hardware; exchanges are on the CPU only.
 
     Returns
     -------
@@ -105,6 +108,8 @@ def parallel_tempering(
             "replicas": replicas,
         }
     )
+    if validation.choice("backend", backend, device.BACKENDS) == "gpu":
+        raise ValueError("backend = 'gpu': replicas are exchanged on the CPU only; allowed: 'auto', 'cpu'")
     _check_ladder(temperatures)
     validation.choice("dynamics", dynamics, DYNAMICS)
     validation.choice("scan", scan, SCANS)

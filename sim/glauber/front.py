@@ -1,7 +1,7 @@
 """Monte Carlo simulation of one quenched sample at several temperatures."""
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hebbian import HebbianNetwork, QuenchedSample, validation
 from sim import random
-from sim.glauber import kernels, states
+from sim.glauber import device, gpu, kernels, states
 from sim.observables import mean_and_error
 
 DYNAMICS = {"glauber": kernels.GLAUBER, "metropolis": kernels.METROPOLIS, "descent": kernels.DESCENT}
@@ -47,6 +47,7 @@ def simulate(
     series: bool = False,
     configurations: bool = False,
     algorithm: str = "auto",
+    backend: str = "auto",
 ) -> xr.Dataset:
     r"""Simulate the dynamics of one network at several temperatures.
 
@@ -96,7 +97,9 @@ def simulate(
     configurations : bool
         Whether to keep the spins after each sweep.
     algorithm : {"auto", "rows", "fields", "blocks"}
-        How fields are computed, see `sim.glauber.states.plan`.
+        How fields are computed, see `sim.glauber.states.plan` and, on a GPU, `sim.glauber.gpu.choose`.
+    backend : {"auto", "cpu", "gpu"}
+        Hardware. "auto" takes the GPU where there is one and it is expected to be faster.
 
     Returns
     -------
@@ -110,9 +113,11 @@ def simulate(
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range or contradicts another.
+        If an argument is out of range or contradicts another, or there is no GPU where one is asked for.
+    ImportError
+        If a GPU is asked for and a package is missing, with the extra that brings it.
     MemoryError
-        If the record does not fit in memory, with the estimate.
+        If the record does not fit in memory, or a chain on the GPU, with the estimate.
     """
     check_sample(sample)
     options = {
@@ -131,6 +136,7 @@ def simulate(
         "series": series,
         "configurations": configurations,
         "algorithm": algorithm,
+        "backend": backend,
     }
     check_options(options)
     check_network(sample.model, options)
@@ -143,6 +149,8 @@ def measure(
 ) -> dict[str, Variable]:
     """Simulate with `options` that `check_options` and `check_network` have seen; {name: (dimensions, values)}."""
     given = _with_defaults(options)
+    if backend_of(sample.model, options) == "gpu":
+        return measure_together([sample], options, seed=seed, tasks=[task])[0]
     temperatures, sweeps, equilibration = validation.axis("T", given["T"]), given["sweeps"], given["equilibration"]
     replicas, pattern = given["replicas"], given["pattern"]
     start = initial_spins(
@@ -208,6 +216,76 @@ def probe(sample: QuenchedSample, pattern: int) -> tuple[NDArray[np.int64], NDAr
     return np.stack([sample.xi[pattern].astype(np.int64), learned]), np.array([1.0, unit])
 
 
+def measure_together(
+    samples: Sequence[QuenchedSample], options: Mapping[str, Any], *, seed: int, tasks: Sequence[tuple[int, ...]]
+) -> list[dict[str, Variable]]:
+    """As `measure`, of several samples of one model, each with its own address, side by side on the GPU."""
+    given = _with_defaults(options)
+    temperatures, pattern = validation.axis("T", given["T"]), given["pattern"]
+    names = "initial", "corruption", "pattern", "components", "replicas"
+    start = {name: given[name] for name in names}
+    measured = gpu.run(
+        gpu.Problem(
+            samples=samples,
+            starts=np.stack(
+                [
+                    initial_spins(sample, seed=seed, task=task, **start)
+                    for sample, task in zip(samples, tasks, strict=True)
+                ]
+            ),
+            T=temperatures,
+            words=np.array([random.float_word(value) for value in temperatures.tolist()]),
+            keys=np.array([random.kernel_key(seed, task, "dynamics") for task in tasks]),
+            probes=np.stack([probe(sample, pattern)[0] for sample in samples]).astype(np.float64),
+            rule=DYNAMICS[given["dynamics"]],
+            scan=given["scan"],
+            anneal=given["anneal"],
+            equilibration=given["equilibration"],
+            sweeps=given["sweeps"],
+            rebuild=_CHUNK,
+            everything=given["overlaps"] == "all",
+            configurations=given["configurations"],
+            algorithm=given["algorithm"],
+        )
+    )
+    measured.record[:, :, :, :2] *= probe(samples[0], pattern)[1][:, None]
+    return [
+        along_temperatures(
+            [
+                summary(sample, record, q, given["series"], spins, sums)
+                for record, q, spins, sums in zip(*parts, strict=True)
+            ]
+        )
+        for sample, *parts in zip(samples, *measured, strict=True)
+    ]
+
+
+def chains(options: Mapping[str, Any]) -> int:
+    """Return the chains of one sample that a GPU runs side by side."""
+    given = _with_defaults(options)
+    return given["replicas"] * (1 if given["anneal"] else np.size(given["T"]))
+
+
+def backend_of(model: HebbianNetwork, options: Mapping[str, Any], samples: int = 1) -> str:
+    """Return "cpu" or "gpu": what simulates some samples of a model at once.
+
+    Raises
+    ------
+    ImportError, ValueError
+        If a GPU is asked for and there is none, see `sim.glauber.device.find`.
+    """
+    given = _with_defaults(options)
+    if given["backend"] == "auto":
+        found = device.hardware()
+        number = samples * chains(options)
+        if found is None or not gpu.worthwhile(model, given["scan"], given["algorithm"], number, found):
+            return "cpu"
+        return "gpu"
+    if given["backend"] == "gpu":
+        device.find()
+    return given["backend"]
+
+
 def updates(model: HebbianNetwork, options: Mapping[str, Any]) -> float:
     """Return the number of spin updates that a simulation does."""
     given = _with_defaults(options)
@@ -231,7 +309,9 @@ def of_replicas(replicas: int) -> dict[str, ArrayLike]:
     return numbers
 
 
-def flip_energies(sample: QuenchedSample, sigma: ArrayLike, *, algorithm: str = "rows") -> NDArray[np.float64]:
+def flip_energies(
+    sample: QuenchedSample, sigma: ArrayLike, *, algorithm: str = "rows", backend: str = "cpu"
+) -> NDArray[np.float64]:
     r"""Energy that each single spin flip costs, as the engine computes it.
 
     Parameters
@@ -242,6 +322,8 @@ def flip_energies(sample: QuenchedSample, sigma: ArrayLike, *, algorithm: str = 
         Spins -1 and +1.
     algorithm : {"auto", "rows", "fields", "blocks"}
         How fields are computed, see `sim.glauber.states.plan`.
+    backend : {"cpu", "gpu"}
+        Hardware that computes them; a GPU takes "rows" for "blocks".
 
     Returns
     -------
@@ -253,14 +335,19 @@ def flip_energies(sample: QuenchedSample, sigma: ArrayLike, *, algorithm: str = 
     Raises
     ------
     ValueError, TypeError
-        If sigma has another shape or other entries, or the algorithm is impossible for this network.
+        If sigma has another shape or other entries, the algorithm is impossible for this network, or there is no GPU.
+    ImportError
+        If a GPU is asked for and a package is missing.
     """
     check_sample(sample)
     spins = validation.signs("sigma", sigma, (sample.model.N,))[None].copy()
     chosen = states.choose(sample, algorithm, sample.model.N, np.zeros(1), 1, "ordered")
-    state = states.make(sample, chosen, 1)
-    kernels.build(state, spins)
-    costs, unit = kernels.flip_energies(state, spins, 0)
+    if validation.choice("backend", backend, ("cpu", "gpu")) == "gpu":
+        costs, unit = gpu.flip_energies(sample, spins[0], "rows" if chosen == "blocks" else chosen)
+    else:
+        state = states.make(sample, chosen, 1)
+        kernels.build(state, spins)
+        costs, unit = kernels.flip_energies(state, spins, 0)
     with np.errstate(over="ignore", invalid="ignore"):
         return np.where(costs == 0, 0.0, costs * unit)
 
@@ -286,7 +373,8 @@ def check_options(options: Mapping[str, Any]) -> NDArray[np.float64]:
         "dynamics": DYNAMICS,
         "scan": SCANS,
         "overlaps": OVERLAPS,
-        "algorithm": states.ALGORITHMS,
+        "algorithm": gpu.ALGORITHMS,
+        "backend": device.BACKENDS,
     }
     if isinstance(given["initial"], str):
         words["initial"] = INITIAL
@@ -302,13 +390,25 @@ def check_network(model: HebbianNetwork, options: Mapping[str, Any]) -> None:
     """Raise unless `options`, which `check_options` has seen, suit a network and what they keep fits in memory."""
     given = _with_defaults(options)
     _check_start(model, given["initial"], given["pattern"], given["components"], given["replicas"])
-    states.check_algorithm(model, given["algorithm"], given["scan"])
+    if backend_of(model, options) == "gpu":
+        gpu.check_algorithm(model, given["scan"], given["algorithm"])
+    else:
+        states.check_algorithm(model, given["algorithm"], given["scan"])
     sweeps, replicas, temperatures = given["sweeps"], given["replicas"], np.size(given["T"])
-    kept = temperatures if given["series"] else 1
+    record = f"the record of {sweeps} sweeps, {replicas} replicas, {temperatures} temperatures"
+    validation.memory(record, record_memory(model, options))
+
+
+def record_memory(model: HebbianNetwork, options: Mapping[str, Any]) -> float:
+    """Return the bytes of what is recorded and kept of one sample."""
+    given = _with_defaults(options)
+    sweeps, replicas, temperatures = given["sweeps"], given["replicas"], np.size(given["T"])
+    # One temperature after the other on the CPU, all of them on a GPU.
+    kept = temperatures if given["series"] or backend_of(model, options) == "gpu" else 1
     needed = 8.0 * sweeps * replicas * (4 + (replicas - 1) / 2) * (kept + 1)
     if given["configurations"]:
         needed += 2.0 * temperatures * sweeps * replicas * model.N
-    validation.memory(f"the record of {sweeps} sweeps, {replicas} replicas, {temperatures} temperatures", needed)
+    return needed
 
 
 def initial_spins(

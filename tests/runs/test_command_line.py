@@ -152,7 +152,7 @@ def test_help_names_words_presets_and_grids(capsys):
         (["--seed", "-1"], "seed = -1 is out of range"),
         (["--seed", "one"], "--seed"),
         (["--executor", "local:0"], "executor = 'local:0' is unknown"),
-        (["--backend", "gpu"], "backend = 'gpu'"),
+        (["--backend", "gpu", "--executor", "local:2"], "backend = 'gpu' with an executor"),
         (["--temperature", "1"], "--temperature"),
         (["extra"], "extra"),
         (["--grid"], "--grid"),
@@ -272,12 +272,12 @@ def test_a_failing_task_is_named_and_what_was_finished_is_kept(capsys, monkeypat
 
     measure, calls = front.measure, []
 
-    def failing(sample, options, *, seed, task):
+    def failing(sample, options, *, seed, task, **plan):
         calls.append(task)
         # The calibration comes first, and is no task.
         if seed and len([one for one in calls if one != (0,)]) == 4:
             raise FloatingPointError("too hot")
-        return measure(sample, options, seed=seed, task=task)
+        return measure(sample, options, seed=seed, task=task, **plan)
 
     monkeypatch.setattr(front, "measure", failing)
     code, _, errors = call(capsys, "--out", "a.h5")

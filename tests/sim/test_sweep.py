@@ -277,7 +277,7 @@ def test_more_shards_than_tasks():
             "adaptive with a list of points that has T",
         ),
         ({"adaptive": Adaptive(50, 5, variable="colour")}, ValueError, "colour"),
-        ({"backend": "gpu"}, ValueError, "no kernels of the GPU"),
+        ({"backend": "gpu", "workers": 2}, ValueError, "backend = 'gpu' with workers = 2"),
         ({"backend": "abacus"}, ValueError, "backend = 'abacus' is unknown"),
         ({"group": ""}, ValueError, "group = '' is no name"),
         ({"group": "a//b"}, ValueError, "group = 'a//b' is no name"),
@@ -335,3 +335,64 @@ def test_a_list_of_points_is_gone_on_with(tmp_path):
     xr.testing.assert_identical(sweep(MODEL, points=points, **RUN, out=tmp_path / "a.h5", resume=True), first)
     with pytest.raises(ValueError, match=r"has T = \[0.3, 0.4, 0.8\], asked for is \[0.3, 0.4, 0.9\]"):
         sweep(MODEL, points=points | {"T": [0.3, 0.4, 0.9]}, **RUN, out=tmp_path / "a.h5", resume=True)
+
+
+ON_CARD = {"backend": "gpu", "algorithm": "blocks", "progress": False}
+SMALL = DenseHebbian(N=8, P=2, K=2)
+SMALL_GRID = {"K": [1, 2], "T": [0.2, 0.6], "samples": 3, "sweeps": 4, "seed": 3, "equilibration": 2}
+
+
+def test_a_card_has_the_results_of_the_cpu():
+    cpu = sweep(SMALL, **SMALL_GRID, backend="cpu", progress=False)
+    card = sweep(SMALL, **SMALL_GRID, **ON_CARD)
+    assert cpu.attrs["engine"] != card.attrs["engine"]
+    for name in cpu.variables:
+        np.testing.assert_array_equal(cpu[name], card[name], err_msg=name)
+    points = {"points": {"K": [1, 2, 2], "T": [0.6, 0.2, 0.6]}, "K": None, "T": None}
+    apart = sweep(SMALL, **(SMALL_GRID | points), **ON_CARD)
+    np.testing.assert_array_equal(apart.m, [card.m[0, 1], card.m[1, 0], card.m[1, 1]])
+
+
+def test_tasks_of_a_card_do_not_depend_on_those_beside_them(monkeypatch):
+    sizes, measure = [], sweep.__globals__["front"].measure_together
+
+    def counted(samples, *arguments, **options):
+        sizes.append(len(samples))
+        return measure(samples, *arguments, **options)
+
+    monkeypatch.setattr("sim.glauber.front.measure_together", counted)
+    together = sweep(SMALL, **SMALL_GRID, **ON_CARD)
+    assert sizes[-2:] == [3, 3]
+    monkeypatch.setitem(sweep.__globals__, "_CHAINS", 8)
+    in_pairs = sweep(SMALL, **SMALL_GRID, **ON_CARD)
+    assert sizes[-4:] == [2, 1, 2, 1]
+    assert in_pairs.identical(together)
+
+
+def test_a_sweep_on_a_card_is_gone_on_with_bit_for_bit(tmp_path, monkeypatch):
+    whole, cut = tmp_path / "whole.h5", tmp_path / "cut.h5"
+    expected = sweep(SMALL, **SMALL_GRID, **ON_CARD, out=whole)
+    measure = sweep.__globals__["front"].measure_together
+
+    def failing(samples, options, *, seed, tasks):
+        if len(samples) > 1 and samples[0].model.K == 2:
+            raise MemoryError("the card is full")
+        return measure(samples, options, seed=seed, tasks=tasks)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sim.glauber.front.measure_together", failing)
+        with pytest.raises(TaskError, match=r"K = 2, .*failed: with those beside it: MemoryError: the card is full"):
+            sweep(SMALL, **SMALL_GRID, **ON_CARD, out=cut)
+    assert xr.load_dataset(cut, group="simulation").completed.sum() == 3
+    # What has been computed on a card goes on there, without being asked.
+    resumed = sweep(SMALL, **SMALL_GRID, algorithm="blocks", progress=False, out=cut, resume=True)
+    assert resumed.drop_vars("completed").identical(expected.drop_vars("completed"))
+    assert "simulator" in xr.load_dataset(cut, group="simulation").attrs["engine"]
+
+
+def test_results_of_another_engine_are_not_gone_on_with(tmp_path):
+    model, options = DenseHebbian(N=8, P=3, K=2), {**SMALL_GRID, "K": [2], "scan": "synchronous", "progress": False}
+    sweep(model, **options, backend="cpu", out=tmp_path / "cpu.h5")
+    with pytest.raises(ValueError, match=r"engine = 'sim.glauber, numba, cpu', asked for is 'sim.glauber, .*, gpu'"):
+        sweep(model, **options, backend="gpu", out=tmp_path / "cpu.h5", resume=True)
+    sweep(model, **options, out=tmp_path / "cpu.h5", resume=True)

@@ -217,6 +217,12 @@ def test_annealing_reaches_lower_energies_than_a_quench():
         ({"T": [0.5, 0.3]}, ValueError, "increasing order"),
         ({"T": [-0.1, 0.3]}, ValueError, "T = -0.1"),
         ({"sweeps": 0}, ValueError, "sweeps = 0"),
+        (
+            {"backend": "gpu"},
+            ValueError,
+            "backend = 'gpu': replicas are exchanged on the CPU only; allowed: 'auto', 'cpu'",
+        ),
+        ({"backend": "tpu"}, ValueError, "backend = 'tpu' is unknown"),
         ({"sweeps": 10**12}, MemoryError, "GiB"),
         ({"equilibration": -1}, ValueError, "equilibration = -1"),
         ({"replicas": 0}, ValueError, "replicas = 0"),

@@ -39,8 +39,13 @@ def p_value(sample, probabilities, T, dynamics, scan, algorithm="auto", independ
         # The test assumes independent draws; lag one of the thinned energies says whether they are.
         energy = exact.energies(sample)[visited]
         assert abs(np.corrcoef(energy[1:], energy[:-1])[0, 1]) < 4 / np.sqrt(SAMPLES)
+    return chi_square(visited, probabilities)
+
+
+def chi_square(visited, probabilities):
+    """The p value of independent visits to the states of a network."""
     order = np.argsort(probabilities)
-    expected, counts = SAMPLES * probabilities[order], np.bincount(visited, minlength=len(order))[order]
+    expected, counts = visited.size * probabilities[order], np.bincount(visited, minlength=len(order))[order]
     # States of small weight are pooled until 10 visits are expected.
     pool = np.floor(np.maximum.accumulate(np.cumsum(expected) / 10)).astype(int)
     pool = np.unique(np.where(pool == pool.max(), pool.max() - 1, pool), return_inverse=True)[1]
