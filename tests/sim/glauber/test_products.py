@@ -66,13 +66,13 @@ def test_single_precision_only_below_two_to_the_24(training, N, K, real):
 @pytest.mark.parametrize(("scan", "measure"), [("ordered", exact.boltzmann), ("synchronous", exact.little)])
 @pytest.mark.slow
 def test_many_chains_sample_the_measure_of_their_dynamics(scan, measure):
-    sample = network("storing", "distinct", 2, 8, 3)
+    sample = network("storing", "distinct", 2, 12, 3)
     T, chains, kept = temperature(sample), 200, 5
     options = {"T": T, "sweeps": 10 * kept, "equilibration": 10, "initial": "random", "scan": scan, "replicas": 1}
     options |= {"configurations": True, "algorithm": "blocks", "backend": "gpu"}
     measured = front.measure_together([sample] * chains, options, seed=5, tasks=[(k,) for k in range(chains)])
     spins = np.stack([variables["spins"][1][0, 9::10, 0] for variables in measured])
-    assert chi_square(exact.state_index(spins.reshape(-1, 8)), measure(sample, T)) > LEVEL
+    assert chi_square(exact.state_index(spins.reshape(-1, 12)), measure(sample, T)) > LEVEL
 
 
 def test_large_matrices_are_cut_into_blocks_once():
