@@ -223,12 +223,12 @@ def test_a_run_in_parts_that_was_stopped_ends_as_one(tmp_path, monkeypatch):
     whole = running.compute(hopfield.SCRIPT, SHUFFLED, tmp_path / "whole.h5")
     parts, measure, calls = tmp_path / "parts.h5", front.measure, []
 
-    def failing(sample, options, *, seed, task):
+    def failing(sample, options, *, seed, task, **plan):
         # The calibration, of seed 0, is no task.
         calls.extend([task] * (seed and options.get("initial") == "mixture"))
         if len(calls) == 1:
             raise FloatingPointError("too hot")
-        return measure(sample, options, seed=seed, task=task)
+        return measure(sample, options, seed=seed, task=task, **plan)
 
     monkeypatch.setattr(front, "measure", failing)
     with pytest.raises(TaskError, match="too hot"):
