@@ -62,6 +62,13 @@ def dense(P: int, **keywords: object) -> Callable[[int], object]:
     )
 
 
+def learned(P: int, training: str) -> Callable[[int], object]:
+    model = DenseHebbian(N=100, P=P, training=training, quality=0.7, examples=20)
+    return lambda n: replica_symmetric.solve(
+        model, load=0.05, T=0.1, quality=np.linspace(0.1, 1.0, n), examples=np.arange(1, n + 1)
+    )
+
+
 def mixture(components: int) -> Callable[[int], object]:
     model = DenseHebbian(N=100, P=2)
     return lambda n: replica_symmetric.mixture(
@@ -95,6 +102,8 @@ MAPS = {
     "P = 4, supervised, M = 20": (dense(4, **LEARNED), MAP // 4),
     "P = 4, supervised, M = 1000": (dense(4, training="supervised", quality=0.3, examples=1000), MAP // 4),
     "P = 4, unsupervised, M = 100": (dense(4, training="unsupervised", quality=0.5, examples=100), MAP // 4),
+    "P = 2, supervised, over (r, M)": (learned(2, "supervised"), MAP // 2),
+    "P = 4, unsupervised, (r, M)": (learned(4, "unsupervised"), MAP // 2),
     "mixture of 3": (mixture(3), MAP // 2),
     "one step, P = 2, retrieval": (one_step(2, "retrieval"), MAP // 8),
     "one step, P = 2, glass": (one_step(2, "glass"), MAP // 8),

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hebbian.compilation import cached_njit
-from theory.replica_symmetric.pattern_average import SINGULAR, Entries, averages
+from theory.replica_symmetric.pattern_average import CURVED, FLAT, SINGULAR, Entries, averages
 
 #: Residual n - G(n), relative to the largest amplitude, of what counts as found.
 TOLERANCE = 1e-12
@@ -140,7 +140,7 @@ def _state(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float, float, float, NDArray[np.float64], float, bool]:
     """Return the fields of the `State` that `descend` returns."""
     n, residual = _descend(start, T, law)
-    _, m, curvature, nonblank, free, entropy = averages(n, T, law, True)
+    _, m, curvature, nonblank, free, entropy = averages(n, T, law, CURVED)
     hessian = np.eye(n.size) - curvature
     eigenvalue = np.linalg.eigvalsh(hessian)[0]
     if examples > 1:
@@ -174,7 +174,7 @@ def _descend(start: NDArray[np.float64], T: float, law: Entries) -> tuple[NDArra
     n = start.copy()
     zero = start == 0.0
     for _ in range(_FLOW_STEPS):
-        new = averages(n, T, law, False)[0]
+        new = averages(n, T, law, FLAT)[0]
         _level(new, groups)
         new[zero] = 0.0
         change, size = np.abs(new - n).max(), np.abs(n).max()
@@ -182,7 +182,7 @@ def _descend(start: NDArray[np.float64], T: float, law: Entries) -> tuple[NDArra
         if change <= _CLOSE * size:
             break
     n[np.abs(n) < _ZERO * T] = 0.0
-    new, _, curvature, _, free, _ = averages(n, T, law, True)
+    new, _, curvature, _, free, _ = averages(n, T, law, CURVED)
     radius, before, residual = _LONGEST, np.inf, np.inf
     for _ in range(_NEWTON_STEPS):
         _level(new, groups)
@@ -205,7 +205,7 @@ def _descend(start: NDArray[np.float64], T: float, law: Entries) -> tuple[NDArra
             # The step towards G(n), which always goes downhill, where no Newton step does.
             candidate = n + step * min(1.0, radius / length) if radius > _SHORTEST else new
             candidate[zero | (np.abs(candidate) < _ZERO * T)] = 0.0
-            new, _, curvature, _, free, _ = averages(candidate, T, law, True)
+            new, _, curvature, _, free, _ = averages(candidate, T, law, CURVED)
             # Rounding must not reject a step at the minimum.
             if radius <= _SHORTEST or 0.5 * np.sum(candidate * candidate) - free <= f + 1e-13 * (abs(f) + T):
                 break

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar, root
 
 from hebbian.compilation import cached_njit
-from theory.replica_symmetric.block_averages import BEND, LEGENDRE, block_averages
+from theory.replica_symmetric.block_averages import BEND, block_averages
 from theory.replica_symmetric.disorder import Network
-from theory.replica_symmetric.quadrature import NORMAL
 from theory.replica_symmetric.saddle import RETRIEVAL, solve_point
 from theory.replica_symmetric.spinodal import largest_load
 
@@ -50,7 +49,7 @@ class Point(NamedTuple):
 def broken_point(P: int, T: float, A: float, V1: float, w: float, mu: float) -> Point:
     """Return the point at V_1 - V_0 = w V_1, of NaN where q1 = q0 or D < 0."""
     v = w * V1
-    m, defect, C, tilt, entropy = block_averages(A, (1 - w) * V1, v, mu, T, BEND, LEGENDRE, NORMAL)
+    m, defect, C, tilt, entropy = block_averages(A, (1 - w) * V1, v, mu, T, BEND)
     if A == 0:  # exactly, by symmetry
         m, defect = 0.0, (defect if w < 1 else 1.0)
     q0, q1, spread = 1 - defect, 1 - T * C, defect - T * C

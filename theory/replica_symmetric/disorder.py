@@ -40,7 +40,7 @@ class Network(NamedTuple):
         Law of the example mean on a lattice; empty if it is Gaussian.
     rho : float
         Data-set entropy; the variance of x is rho/(1 + rho).
-    diagonal : float
+    diagonal : float or ndarray
         Energy per spin and unit load that the diagonal of the couplings adds.
     """
 
@@ -52,7 +52,7 @@ class Network(NamedTuple):
     x: NDArray[np.float64]
     weight: NDArray[np.float64]
     rho: float
-    diagonal: float
+    diagonal: float | NDArray[np.float64]
 
 
 def network(model: DenseHebbian, *, load: float, T: float, data_noise: str = "auto") -> Network:
@@ -97,6 +97,29 @@ def network(model: DenseHebbian, *, load: float, T: float, data_noise: str = "au
             k = np.arange(powers.size)
             powers = powers * ((1 - 1 / M) * r2 ** (k + 1) + 1 / M) / model.R**P
     return Network(P, float(T), float(load), powers, modes, x, weight, model.rho, diagonal)
+
+
+def stacked(nets: list[Network]) -> Network:
+    """Return networks of one P, interaction and training as one for `thermodynamics`.
+
+    Parameters
+    ----------
+    nets : list of Network
+        At least one.
+
+    Returns
+    -------
+    Network
+        That of the first, with `powers`, shape (D, networks, 1, 1), `modes`, shape (2, L, networks, 1, 1), and
+        `diagonal`, shape (networks, 1, 1), of all.
+    """
+    modes = np.zeros((2, max(net.modes.shape[1] for net in nets), len(nets)))
+    for i, net in enumerate(nets):
+        modes[:, : net.modes.shape[1], i] = net.modes
+    powers, diagonal = np.stack([net.powers for net in nets], axis=-1), np.array([net.diagonal for net in nets])
+    return nets[0]._replace(
+        powers=powers[..., None, None], modes=modes[..., None, None], diagonal=diagonal[:, None, None]
+    )
 
 
 def noise_powers(P: int, interaction: str) -> NDArray[np.float64]:

@@ -83,7 +83,7 @@ def mixture(model: DenseHebbian, *, components: int, load: ArrayLike | None = No
     """
     net = _network(model, components)
     axes = {"load": load_axis(model, load), "T": validation.axis("T", T, minimum=0.0)}
-    raw = saddle_points(net, axes["load"], axes["T"], "retrieval")
+    raw = saddle_points([net], axes["load"], axes["T"], "retrieval")[0]
     solution = variables(net, axes["load"], axes["T"], raw)
     exists = solution["retrieval"]
     curvature = _curvatures(net, axes["load"], axes["T"], raw)

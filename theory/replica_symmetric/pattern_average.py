@@ -32,6 +32,8 @@ from theory.replica_symmetric.quadrature import DECAYING, NORMAL, spin_averages,
 LARGEST_ENUMERATION = 20_000_000
 #: The lowest temperature above 0 of the sum over frequencies, whose terms grow as 1/T.
 LOWEST_T = 1e-4
+#: Whether second and fourth `averages` are needed. Truth values of NumPy: Numba compiles anew for either of Python's.
+CURVED, FLAT = np.bool_(True), np.bool_(False)
 #: Takes the place of an infinite curvature, at T = 0 in fields that vanish.
 SINGULAR = 1e12
 

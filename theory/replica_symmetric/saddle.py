@@ -19,7 +19,8 @@ from theory.replica_symmetric.field import ROUNDING, field_averages, field_entro
 TOLERANCE = 1e-11
 # Newton steps that end a search: the next one would be below 1e-16.
 CLOSE = 1e-9
-RETRIEVAL, GLASS, PARAMAGNET = 0, 1, 2
+# Integers of NumPy: Numba compiles a function anew for every one of Python's that it is called with.
+RETRIEVAL, GLASS, PARAMAGNET = np.arange(3)
 # Below this value of n (of C's distance from its bound, in the glass) nothing but the zero solution is left.
 _SMALLEST = 1e-9
 
@@ -228,14 +229,14 @@ def _paramagnet(net: Network) -> float:
 def solve_point(net: Network, branch: int, out: NDArray[np.float64]) -> None:
     """Fill out with m, n, C, V, T (1 - replicon), E[entropy of the spin]/T and the residual; NaN without solution."""
     out[:] = math.nan
-    n, C = 0.0, math.nan
+    n, C, glass = 0.0, math.nan, branch == GLASS
     if branch == RETRIEVAL:
         x, C = largest_root(net, RETRIEVAL)
         if x > 0.0:
             n = x
         else:
-            branch = GLASS
-    if branch == GLASS:
+            glass = True
+    if glass:
         C = _glass(net)
     elif branch == PARAMAGNET:
         C = _paramagnet(net)

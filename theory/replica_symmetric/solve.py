@@ -99,16 +99,12 @@ def solve(
     branch = validation.choice("branch", branch, BRANCHES)
     axes = {"load": loads, "T": validation.axis("T", T, minimum=0.0)}
     data = data_axes(quality, examples)
-    shape = tuple(values.size for values in data.values())
-    fields: dict[str, list[NDArray]] = {}
-    for point in models_along(model, data):
-        net = disorder.network(point, load=1.0, T=0.0, data_noise=data_noise)
-        for name, values in solve_network(net, axes["load"], axes["T"], branch).items():
-            fields.setdefault(name, []).append(values)
-    dims = (*data, *axes)
-    size = (*shape, axes["load"].size, axes["T"].size)
+    nets = [disorder.network(point, load=1.0, T=0.0, data_noise=data_noise) for point in models_along(model, data)]
+    raw = saddle_points(nets, axes["load"], axes["T"], branch)
+    fields = variables(disorder.stacked(nets), axes["load"], axes["T"], raw)
+    size = tuple(values.size for values in (data | axes).values())
     result = xr.Dataset(
-        {name: (dims, np.reshape(values, size)) for name, values in fields.items()},
+        {name: ((*data, *axes), np.reshape(values, size)) for name, values in fields.items()},
         coords=data | axes,
         attrs={"P": model.order, "training": model.training, "interaction": model.interaction, "branch": branch},
     )
@@ -122,29 +118,33 @@ def solve_network(
     net: disorder.Network, load: NDArray[np.float64], T: NDArray[np.float64], branch: str
 ) -> dict[str, NDArray]:
     """Return the variables of `solve`, shape (loads, temperatures), for a network; its own load and T are not used."""
-    return variables(net, load, T, saddle_points(net, load, T, branch))
+    return variables(net, load, T, saddle_points([net], load, T, branch)[0])
 
 
 def saddle_points(
-    net: disorder.Network, load: NDArray[np.float64], T: NDArray[np.float64], branch: str
+    nets: list[disorder.Network], load: NDArray[np.float64], T: NDArray[np.float64], branch: str
 ) -> NDArray[np.float64]:
-    """Return the numbers of `saddle.solve_point`, shape (loads, temperatures, 7)."""
-    loads, temperatures = np.meshgrid(load, T, indexing="ij")
-    raw = np.empty((load.size, T.size, 7))
-    every = loads.ravel(), temperatures.ravel(), raw.reshape(-1, 7)
+    """Return the numbers of `saddle.solve_point`, shape (networks, loads, temperatures, 7)."""
+    loads, temperatures = (values.ravel() for values in np.meshgrid(load, T, indexing="ij"))
+    raw = np.empty((len(nets), loads.size, 7))
 
     def compute(begin: int, end: int) -> None:
-        at_loads, at_temperatures, out = (values[begin:end] for values in every)
-        saddle.solve_points(net, at_loads, at_temperatures, BRANCHES[branch], out)
+        while begin < end:
+            i, first = divmod(begin, loads.size)
+            last = min(loads.size, first + end - begin)
+            saddle.solve_points(
+                nets[i], loads[first:last], temperatures[first:last], BRANCHES[branch], raw[i, first:last]
+            )
+            begin += last - first
 
-    spread(compute, loads.size)
-    return raw
+    spread(compute, len(nets) * loads.size)
+    return raw.reshape(len(nets), load.size, T.size, 7)
 
 
 def variables(
     net: disorder.Network, load: NDArray[np.float64], T: NDArray[np.float64], raw: NDArray[np.float64]
 ) -> dict[str, NDArray]:
-    """Return the variables of `solve_network` that follow from its `saddle_points`."""
+    """Return the variables of `solve_network` that follow from its `saddle_points`; `net` may be several, stacked."""
     loads, temperatures = np.meshgrid(load, T, indexing="ij")
     m, n, C, V, instability, spin_entropy, residual = np.moveaxis(raw, -1, 0)
     q = 1 - temperatures * C

@@ -27,7 +27,7 @@ def energy_and_entropy(
     Parameters
     ----------
     net : Network
-        Its load and temperature are not used.
+        Its load and temperature are not used; several of `disorder.stacked` give the first axis of the shape.
     load, T, n, C, V : ndarray
         Load, temperature, order parameters and noise, of shapes that broadcast.
     spin_entropy : ndarray
@@ -41,7 +41,7 @@ def energy_and_entropy(
     if net.P == 2:
         u = -(n**2) / 2 + load * net.diagonal
         s = spin_entropy.copy()
-        for g, mode in net.modes.T:
+        for g, mode in zip(*net.modes, strict=True):
             x = mode * C
             u = u - load / 2 * g * mode * (x / (1 - x) + q * x / (1 - x) ** 2)
             s = s - load / 2 * g * (np.log1p(-x) + x / (1 - x))

@@ -1,7 +1,9 @@
+import itertools
 import math
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -160,6 +162,20 @@ def test_axes_come_in_order_and_agree_with_single_points():
     assert alone.m.dims == ("load", "T")
     assert alone.m.item() == grid.m.sel(quality=0.9, examples=10, load=0.05, T=0.3).item()
     assert replica_symmetric.solve(model, load=0.1, T=0.1, quality=0.5).m.dims == ("quality", "load", "T")
+
+
+@pytest.mark.parametrize("P", [2, 5])
+@pytest.mark.parametrize("training", ["supervised", "unsupervised"])
+def test_networks_of_a_map_are_those_alone(P, training):
+    # Of one example, or perfect ones, the correlations among examples have one mode, else two.
+    model = DenseHebbian(N=9, P=P, interaction="all", training=training, quality=0.8, examples=1)
+    axes = {"quality": [0.8, 1.0], "examples": [1, 30]}
+    found = replica_symmetric.solve(model, load=[0.02, 0.05], T=[0.0, 0.3], **axes)
+    for quality, examples in itertools.product(*axes.values()):
+        single = replica_symmetric.solve(
+            model.replace(quality=quality, examples=examples), load=[0.02, 0.05], T=[0.0, 0.3]
+        )
+        xr.testing.assert_equal(found.sel(quality=quality, examples=examples).drop_vars(list(axes)), single)
 
 
 def test_the_noise_of_unsupervised_learning_is_that_of_a_higher_load():

@@ -17,6 +17,9 @@ FEW = np.linspace(0.0, 0.6, 9)
 LOADS = np.linspace(0.02, 0.5, 8)
 MAPS = {
     "dense": lambda: solve(DenseHebbian(N=9, P=3, **LEARNED), load=LOADS, T=FEW),
+    "dense, along the data": lambda: solve(
+        DenseHebbian(N=9, P=3, **LEARNED), load=LOADS[:3], T=FEW[:2], quality=FEW[1:], examples=[3, 10]
+    ),
     "mixture": lambda: mixture(DenseHebbian(N=9, P=2), components=3, load=LOADS / 50, T=FEW),
     "one step": lambda: one_step_solve(DenseHebbian(N=9, P=3), load=LOADS, T=FEW[:3]),
     "one-step line": lambda: one_step_critical_load(DenseHebbian(N=9, P=2), T=FEW[:3] / 4),
