@@ -130,7 +130,7 @@ def _nanoseconds(sample: QuenchedSample, algorithm: str, updates: float, T: NDAr
         term = {None: 0.3, np.int16: 0.03, np.int32: 0.1}[pair_type(sample.model, L)]
         return updates * (5 + term * L) + flips * (30 + 2 * term * L)
     if algorithm == "fields":
-        return updates * 4 + flips * (30 + (0.08 if N * N < _CACHED else 0.3) * N) + 0.02 * float(N) * N * L
+        return updates * 4 + flips * (35 + (0.04 if N * N < _CACHED else 0.1) * N) + 0.02 * float(N) * N * L
     groups = -(-chains // lanes.LANES)
     moved = 1 - (1 - float(share.mean())) ** min(chains, lanes.LANES)
     per_site = lanes.LANES * (0.7 + (0.009 + 0.0125 * moved) * L)
@@ -266,6 +266,11 @@ def _pair_blocks(sample: QuenchedSample, replicas: int) -> kernels.PairBlocks:
     )
 
 
+def _shortest(largest: float, kinds: tuple[type[np.signedinteger[Any]], ...]) -> Any:
+    """Return the first type of integers that holds numbers up to a size, double precision if none does."""
+    return next((kind for kind in kinds if largest <= np.iinfo(kind).max), np.float64)
+
+
 def _aligned(shape: tuple[int, ...], kind: type[np.signedinteger[Any]]) -> NDArray[Any]:
     """Return zeros that begin at a multiple of 64 bytes: no vector lies across two lines of the cache."""
     size = math.prod(shape) * np.dtype(kind).itemsize
@@ -332,7 +337,8 @@ def _cached_fields(sample: QuenchedSample, replicas: int) -> kernels.CachedField
             max(largest, sizes.max(initial=0.0)),
             max(field, sizes.sum(axis=1, dtype=np.float64).max(initial=0.0)),
         )
-    couplings = couplings.astype(np.int16 if largest <= 2**15 - 1 else np.int32 if largest < 2**31 else np.float64)
-    fields = np.zeros((replicas, N), dtype=np.int32 if field < 2**31 else np.int64 if largest < 2**31 else np.float64)
+    couplings = couplings.astype(_shortest(largest, (np.int8, np.int16, np.int32)))
+    kind = _shortest(field, (np.int16, np.int32, np.int64)) if couplings.dtype.kind == "i" else np.float64
+    fields = np.zeros((replicas, N), dtype=kind)
     kept = float(diagonal) if sample.model.interaction == "all" else 0.0
     return kernels.CachedFields(couplings, fields, sample.prefactor, kept)

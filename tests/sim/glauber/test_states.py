@@ -128,12 +128,16 @@ def test_couplings_are_summed_over_all_blocks(training, monkeypatch):
     np.fill_diagonal(expected, 0)
     state = states.make(sample, "fields", 1)
     np.testing.assert_array_equal(state.couplings, expected)
-    assert (state.couplings.dtype, state.fields.dtype) == (np.int16, np.int32)
+    assert (state.couplings.dtype, state.fields.dtype) == (np.min_scalar_type(-np.abs(expected).max()), np.int16)
 
 
 @pytest.mark.parametrize(
     ("M", "K", "couplings", "fields"),
     [
+        (11, 1, np.int8, np.int16),  # 11^2 < 2^7 <= 12^2
+        (12, 1, np.int16, np.int16),
+        (80, 1, np.int16, np.int16),  # 5 * 80^2 < 2^15 <= 5 * 81^2
+        (81, 1, np.int16, np.int32),
         (181, 1, np.int16, np.int32),  # 181^2 < 2^15 <= 182^2
         (182, 1, np.int32, np.int32),
         (20_000, 1, np.int32, np.int32),  # 5 * 20,000^2 < 2^31
