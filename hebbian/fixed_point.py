@@ -9,7 +9,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, is_array_api_obj
 
 from hebbian import validation
 from hebbian.iterations import Problem, accelerated, iteration
@@ -164,7 +164,7 @@ def solve_mean_field(
     """
     prepared = _prepared(coupling, layout)
     method, accelerate = _method(method, accelerate, prepared)
-    single = bias.ndim == 1 and (clamp is None or (clamp[0].ndim == 1 and clamp[1].ndim == 1))
+    single = _has_no_batch(bias) and (clamp is None or all(map(_has_no_batch, clamp)))
     bias = _entries("bias", bias, layout)
     xp = array_namespace(bias)
     mask, values = _clamp(clamp, layout, bias)
@@ -266,7 +266,7 @@ def solve_adjoint(
         raise ValueError(f"lambda_max = {prepared.lambda_max}; allowed for the adjoint: below 2")
     tol = validation.real("tol", tol, above=0.0)
     validation.integer("max_iter", max_iter, minimum=1)
-    single = q.ndim == 1 and grad.ndim == 1
+    single = _has_no_batch(q) and _has_no_batch(grad)
     q, grad = _entries("q", q, layout), _entries("grad", grad, layout)
     mask, values = _clamp(clamp, layout, q)
     xp = array_namespace(q)
@@ -335,19 +335,30 @@ def _rate(method: str, prepared: PreparedCoupling, step: float | None, relaxatio
 
 def _entries(name: str, x: Any, layout: GroupLayout) -> Any:
     """Return vectors with a batch, or raise unless they have the shape (N,) or (B, N) and are finite."""
+    x = _array(name, x)
     if x.ndim not in (1, 2) or x.shape[-1] != layout.size:
         raise ValueError(f"{name} has shape {tuple(x.shape)}; allowed: ({layout.size},) or (B, {layout.size})")
     xp = array_namespace(x)
+    x = x if xp.isdtype(x.dtype, "real floating") else xp.astype(x, xp.float64)
     if not bool(xp.all(xp.isfinite(x))):
         raise ValueError(f"{name} has an entry that is infinite or not a number; allowed: finite numbers")
     return x if x.ndim == 2 else x[None]
+
+
+def _array(name: str, x: Any) -> Any:
+    """Return an array as it is, anything else as one of NumPy."""
+    return x if is_array_api_obj(x) else validation.rectangular(name, x)
+
+
+def _has_no_batch(x: Any) -> bool:
+    return _array("array", x).ndim == 1
 
 
 def _clamp(clamp: tuple[Any, Any] | None, layout: GroupLayout, like: Any) -> tuple[Any, Any]:
     """Return the mask of groups and the values, with a batch, or raise unless those observed are one-hot."""
     if clamp is None:
         return None, None
-    mask, values = clamp
+    mask, values = _array("mask of clamp", clamp[0]), clamp[1]
     if mask.ndim not in (1, 2) or mask.shape[-1] != layout.n_groups:
         raise ValueError(
             f"mask of clamp has shape {tuple(mask.shape)}; allowed: ({layout.n_groups},) or (B, {layout.n_groups})"
@@ -361,13 +372,15 @@ def _clamp(clamp: tuple[Any, Any] | None, layout: GroupLayout, like: Any) -> tup
         raise ValueError(f"clamp has batches of {mask.shape[0]} and {values.shape[0]}; allowed: 1 or {like.shape[0]}")
     xp = array_namespace(values)
     for first, G, k in layout.segments:
-        part = values[:, first : first + G * k].reshape((-1, G, k))
-        wrong = xp.any((part != 0) & (part != 1), axis=-1) | (xp.sum(part, axis=-1) != 1)
+        part = values[:, first : first + G * k].reshape((-1, k))
+        # Three sums that are 1 make a vector one-hot; a product with ones adds up short rows fast.
+        ones = xp.ones(k, dtype=values.dtype, device=_device(values))
+        wrong = (part @ ones != 1) | (xp.abs(part) @ ones != 1) | ((part * part) @ ones != 1)
         group = int(layout.groups[first])
-        wrong = wrong & mask[:, group : group + G]
+        wrong = wrong.reshape((-1, G)) & mask[:, group : group + G]
         if bool(xp.any(wrong)):
             sample, index = (int(i[0]) for i in on_host(wrong).nonzero())
-            found = on_host(part)[min(sample, part.shape[0] - 1), index].tolist()
+            found = on_host(part)[(min(sample, values.shape[0] - 1) * G + index)].tolist()
             raise ValueError(f"values of clamp are {found} in group {group + index} of {sample}; allowed: one-hot")
     return mask, xp.astype(values, like.dtype, copy=False)
 

@@ -37,20 +37,22 @@ class Problem:
         self.mask, self.values = mask, values
         self.batch = field.shape[0]
         self.products = 0
-        self.fixed = None
         if mask is not None:
-            self.fixed, self.fixed_values = self.coordinates.per_coordinate(mask), self.coordinates.reduce(values)
+            xp, reduced = array_namespace(values), self.coordinates.reduce(values)
             self.batch = max(self.batch, mask.shape[0], values.shape[0])
+            # Two products with numbers cost less than a choice by a mask.
+            self.weight = xp.astype(~self.coordinates.per_coordinate(mask), reduced.dtype)
+            self.held = (1 - self.weight) * reduced
         segments = prepared.layout.segments
         self.binary = len(segments) == 1 and segments[0][2] == 2
 
     def clamped(self, q: Any) -> Any:
         """Return coordinates with those of the observed values where groups are clamped."""
-        return q if self.fixed is None else array_namespace(q).where(self.fixed, self.fixed_values, q)
+        return q if self.mask is None else q * self.weight + self.held
 
     def free(self, x: Any) -> Any:
         """Return coordinates with 0 where groups are clamped."""
-        return x if self.fixed is None else array_namespace(x).where(self.fixed, 0.0 * x, x)
+        return x if self.mask is None else x * self.weight
 
     def local_field(self, q: Any) -> Any:
         """Return the coordinates of the local field."""
@@ -100,10 +102,10 @@ class Problem:
     def certificate(self, theta: Any) -> tuple[Any, Any, Any]:
         """Return log q, (B, N), the norm of the gradient of F at q and the residual of mean field, (B,) each."""
         xp = array_namespace(theta)
-        field = self.local_field(self.softmax(theta))
+        q = self.softmax(theta)
+        field = self.local_field(q)
         log_q = group_log_softmax(self.coordinates.expand(theta), self.layout)
-        log_p = group_log_softmax(self.coordinates.expand(field), self.layout)
-        difference = xp.abs(self.probabilities(log_p) - self.probabilities(log_q))
+        difference = xp.abs(self.coordinates.expand(self.softmax(field) - q))
         return log_q, norm(self.free(theta - field)), xp.max(difference, axis=-1)
 
     def free_energy(self, theta: Any, q: Any, field: Any) -> Any:
@@ -156,7 +158,7 @@ class Problem:
 def norm(x: Any) -> Any:
     """Return the Euclidean norm of each vector of a batch, (B,)."""
     xp = array_namespace(x)
-    return xp.sqrt(xp.sum(x * x, axis=-1))
+    return xp.sqrt(xp.vecdot(x, x))
 
 
 class Mirror:

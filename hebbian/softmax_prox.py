@@ -142,8 +142,8 @@ def _log_sigmoids(xp: Any, t: Any) -> tuple[Any, Any]:
 
 def _newton(xp: Any, y: Any, alpha: float, tol: float, warm: Any, axis: int) -> Any:
     """Solve for log z and nu jointly; nu enters linearly, so that only log z has to be kept for a warm start."""
-    k = y.shape[axis]
-    lowest, highest = (1 - alpha) / k - alpha * math.log(k), 1 - alpha
+    # The multiplier of a group with one likely category.
+    highest = 1 - alpha
     log_z = xp.clip((y + highest) / alpha, None, 0.0) if warm is None else xp.clip(warm, None, 0.0)
     last = False
     for _ in range(_NEWTON):
@@ -151,11 +151,11 @@ def _newton(xp: Any, y: Any, alpha: float, tol: float, warm: Any, axis: int) -> 
         value, slope = alpha * log_z + (1 - alpha) * z - y, alpha + (1 - alpha) * z
         weight = z / slope
         total = xp.sum(weight, axis=axis, keepdims=True)
-        # Where all z underflow there is nothing to weigh by; the largest y then has z near 1.
+        # Where all z of a warm start underflow there is nothing to weigh by.
         nu = (1 - xp.sum(z, axis=axis, keepdims=True) + xp.sum(weight * value, axis=axis, keepdims=True)) / xp.where(
             total > 0, total, 1.0 + 0.0 * total
         )
-        nu = xp.clip(xp.where(total > 0, nu, highest + 0.0 * nu), lowest, highest)
+        nu = xp.where(total > 0, nu, highest + 0.0 * nu)
         new = xp.clip(log_z + (nu - value) / slope, None, 0.0)
         change = xp.abs(xp.exp(new) - z)
         log_z = new

@@ -1,7 +1,7 @@
 r"""Mean field of pairwise categorical models whose variational free energy is convex.
 
-With :math:`\lambda_{\max}` the largest eigenvalue of the coupling on the tangent space of the simplices, the free energy
-is :math:`(2 - \lambda_{\max})`-strongly convex: minus the entropy of a group has curvature 2 or more there.
+With :math:`\lambda_{\max}` the largest eigenvalue of the coupling on the tangent space of the simplices, the free
+energy is :math:`(2 - \lambda_{\max})`-strongly convex: minus the entropy of a group has curvature 2 or more there.
 """
 
 from typing import Any

@@ -184,7 +184,7 @@ def test_free_energy_never_rises_whatever_the_coupling(method):
             q = np.maximum(np.array(solution.history.q), 1e-300)
             F = (q * np.log(q)).sum(-1) + np.array([-model.log_weight(one) for one in q])
             if name == method:
-                assert np.diff(F, axis=0).max() < 1e-11
+                assert np.diff(F, axis=0).max() < 1e-12
             else:
                 rises.append(np.diff(F, axis=0).max())
     assert max(rises) > 1
@@ -208,26 +208,6 @@ def test_certificate_holds_at_every_iterate(method, accelerate):
     assert solution.error_bound == solution.history.error_bound[-1]
 
 
-@pytest.mark.parametrize("method", ["softmax_pr", "peaceman_rachford"])
-def test_bounds_that_cost_no_product_hold_for_the_gradient(method):
-    from hebbian.iterations import Problem, iteration
-
-    model = mixed_model(2)
-    prepared = PreparedCoupling(model.coupling, model.layout)
-    problem = Problem(prepared, prepared.field(np.tile(model.bias, (50, 1))), None, None)
-    solver = iteration(method, problem, None, 1.7 if method == "softmax_pr" else 0.4, 1.0)
-    state = solver.start(prepared.coordinates.reduce(np.log(starts(model.layout, 50))))
-    expected, ratios = solve(model, tol=1e-13).q, []
-    for _ in range(12):
-        after, estimate = solver.advance(state)
-        q = problem.probabilities(problem.certificate(solver.log_q(state))[0])
-        error = np.linalg.norm(q - expected, axis=-1)
-        assert (error * (2 - prepared.lambda_max) <= estimate + 1e-12).all()
-        ratios.append((estimate / (2 - prepared.lambda_max) / error).min())
-        state = after
-    assert min(ratios) < 10
-
-
 @pytest.mark.parametrize(("method", "accelerate"), METHODS_AND_ACCELERATION)
 def test_clamping_is_the_model_of_the_hidden_groups(method, accelerate):
     model = mixed_model(3)
@@ -237,7 +217,7 @@ def test_clamping_is_the_model_of_the_hidden_groups(method, accelerate):
     values = layout.one_hot(random_states(rng, layout, 4))
     solution = solve_mean_field(
         model.coupling, np.tile(model.bias, (4, 1)), layout, method=method, accelerate=accelerate, clamp=(mask, values),
-        tol=1e-12, max_iter=5000,
+        tol=1e-13, max_iter=5000,
     )  # fmt: skip
     for sample, (observed, x, q) in enumerate(zip(mask, values, solution.q, strict=True)):
         o = observed[layout.groups]
@@ -248,7 +228,7 @@ def test_clamping_is_the_model_of_the_hidden_groups(method, accelerate):
             model.coupling[~o][:, ~o], model.bias[~o] + model.coupling[~o][:, o] @ x[o],
             GroupLayout([(1, k) for k in layout.categories[~observed]]),
         )  # fmt: skip
-        np.testing.assert_allclose(q[~o], solve(part, tol=1e-13).q, atol=1e-11, err_msg=str(sample))
+        np.testing.assert_allclose(q[~o], solve(part, tol=1e-13).q, atol=1e-12, err_msg=str(sample))
 
 
 def test_gauge_leaves_the_solution():
@@ -425,6 +405,28 @@ def test_bad_input_is_refused():
         solve_mean_field(PreparedCoupling(model.coupling, layout), model.bias, LAYOUT)
     # Values that nobody reads may be anything finite.
     assert isinstance(solve(model, clamp=(~observed, np.zeros(N))), MeanFieldSolution)
+
+
+def test_lists_and_integers_are_taken_as_numbers():
+    model = ferromagnet(1.5, G=3)
+    solution = solve_mean_field(
+        model.coupling.tolist(), [1, 0, 0, 0, 0, 0], model.layout, clamp=([False, True, False], [0, 0, 0, 1, 0, 0])
+    )
+    expected = solve_mean_field(
+        model.coupling, np.eye(6)[0], model.layout, clamp=(np.arange(3) == 1, np.eye(6)[3])
+    )  # fmt: skip
+    np.testing.assert_array_equal(solution.q, expected.q)
+    assert solution.q[3] == 1
+    assert solution.q[5] > 0.5 > solution.q[4]
+
+
+def test_groups_of_one_category_have_one_state():
+    layout = GroupLayout([(3, 1)])
+    coupling = np.ones((3, 3)) - np.eye(3)
+    for method in ("softmax_pr", "mirror", "coordinate", "forward_backward"):
+        solution = solve_mean_field(coupling, np.zeros((2, 3)), layout, method=method)
+        np.testing.assert_array_equal(solution.q, np.ones((2, 3)))
+        assert solution.converged
 
 
 def test_what_does_not_converge_says_so():

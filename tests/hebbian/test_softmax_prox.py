@@ -62,6 +62,7 @@ def test_newton_and_bisection_and_a_warm_start_agree(alpha):
         )
         warm = log_softmax_prox(y + 1e-3 * rng.normal(size=y.shape), alpha)
         np.testing.assert_allclose(softmax_prox(y, alpha, warm=warm), z, atol=1e-13)
+        np.testing.assert_allclose(softmax_prox(y, alpha, warm=0 * y - 1e5), z, atol=1e-13)
 
 
 def test_bisection_takes_over_from_newton(monkeypatch):
