@@ -1,4 +1,4 @@
-"""Mean field of monotone deep Boltzmann machines: 784 + 400 + 100 binary units, batch of 128, 40 % of the 784 observed."""
+"""Mean field of monotone deep Boltzmann machines: 784 + 400 + 100 binary units, batch of 128, 40 % of 784 observed."""
 
 import functools
 
