@@ -101,6 +101,21 @@ def signs(name: str, values: ArrayLike, shape: tuple[int, ...], *, blanks: bool 
     return array.astype(np.int8, copy=False)
 
 
+def finite(name: str, values: ArrayLike, shape: tuple[int | None, ...]) -> NDArray[Any]:
+    """Return `values` as floats (float32 if they are), or raise unless finite and of the shape; None is any length."""
+    array = rectangular(name, values)
+    if array.ndim != len(shape) or any(n not in (None, m) for n, m in zip(shape, array.shape, strict=True)):
+        words = ", ".join("any" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "")
+        raise ValueError(f"{name} has shape {array.shape}; allowed: ({words})")
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} has dtype {array.dtype}; allowed: real numbers")
+    array = array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
+    if not np.isfinite(array).all():
+        where = tuple(np.argwhere(~np.isfinite(array))[0].tolist())
+        raise ValueError(f"{name} has an entry {array[where]} at {where}; allowed: finite numbers")
+    return array
+
+
 def generator(name: str, value: object) -> np.random.Generator:
     """Return `value`, or raise unless it is a NumPy random generator."""
     if not isinstance(value, np.random.Generator):

@@ -227,3 +227,24 @@ def test_available_memory_without_proc(monkeypatch, tmp_path):
     assert validation._available_memory(tmp_path) == 40960.0
     monkeypatch.setattr(os, "sysconf", _unreadable)
     assert validation._available_memory(tmp_path) == math.inf
+
+
+def test_finite_returns_floats_of_the_shape():
+    assert validation.finite("b", [1, 2], (2,)).dtype == np.float64
+    assert validation.finite("b", np.ones((3, 2), np.float32), (None, 2)).dtype == np.float32
+    assert validation.finite("b", np.ones(2, np.float16), (2,)).dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "words"),
+    [
+        ([[1, 2], [3]], ValueError, r"b = .* is ragged"),
+        (np.ones((2, 2)), ValueError, r"b has shape \(2, 2\); allowed: \(any, 3\)"),
+        (np.ones(3), ValueError, r"b has shape \(3,\); allowed: \(any, 3\)"),
+        (np.ones((2, 3), complex), TypeError, r"b has dtype complex128; allowed: real numbers"),
+        ([[0, 0, np.nan]], ValueError, r"b has an entry nan at \(0, 2\); allowed: finite numbers"),
+    ],
+)
+def test_finite_refuses_other_shapes_and_values(values, error, words):
+    with pytest.raises(error, match=words):
+        validation.finite("b", values, (None, 3))
