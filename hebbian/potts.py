@@ -16,6 +16,8 @@ from hebbian import validation
 _TOLERANCE = 1e-8
 # Below this size all eigenvalues of a dense matrix cost less than the set-up of an iteration.
 _SMALL = 12
+# Vectors that the iteration keeps: more of them, fewer restarts.
+_BASIS = 60
 
 
 class CouplingOperator(Protocol):
@@ -354,7 +356,7 @@ def coupling_bounds(coupling: Any, layout: GroupLayout, method: str = "eigh") ->
         tangent = layout.tangent(layout.tangent(matrix).T)
         ends = np.linalg.eigvalsh(tangent)[[0, -1]].tolist()
     else:
-        multiply = coupling.matvec if matrix is None else matrix.__matmul__
+        multiply = coupling.matvec if matrix is None else matrix.astype(np.float64).__matmul__
 
         def product(x: NDArray[Any]) -> NDArray[Any]:
             return layout.tangent(np.asarray(multiply(layout.tangent(x.ravel()))))
@@ -364,7 +366,10 @@ def coupling_bounds(coupling: Any, layout: GroupLayout, method: str = "eigh") ->
         if not start.any():
             return 0.0, 0.0
         linear = LinearOperator((N, N), matvec=product, dtype=np.float64)
-        ends = [eigsh(linear, k=1, which=end, v0=start, return_eigenvectors=False)[0] for end in ("SA", "LA")]
+        basis = min(N, _BASIS)
+        ends = [
+            eigsh(linear, k=1, which=end, v0=start, ncv=basis, return_eigenvectors=False)[0] for end in ("SA", "LA")
+        ]
     return min(float(ends[0]), 0.0), max(float(ends[1]), 0.0)
 
 
