@@ -69,9 +69,7 @@ def restrict(model: PairwiseModel, clamp: tuple[Any, Any] | None = None) -> Free
     TypeError, ValueError
         If the model is none, or the clamp has another shape or no one-hot values.
     """
-    if not isinstance(model, PairwiseModel):
-        raise TypeError(f"model is of type {type(model).__name__}; allowed: PairwiseModel")
-    layout = model.layout
+    layout = check_model(model).layout
     mask, values = _check_clamp(model, clamp)
     mask = mask | (layout.categories == 1)
     entries = np.flatnonzero(~mask[layout.groups])
@@ -85,6 +83,13 @@ def restrict(model: PairwiseModel, clamp: tuple[Any, Any] | None = None) -> Free
         held,
         float(held @ (coupling @ held / 2 + bias)),
     )
+
+
+def check_model(model: object) -> PairwiseModel:
+    """Return a model, or raise."""
+    if not isinstance(model, PairwiseModel):
+        raise TypeError(f"model is of type {type(model).__name__}; allowed: PairwiseModel")
+    return model
 
 
 def _check_clamp(model: PairwiseModel, clamp: tuple[Any, Any] | None) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
