@@ -356,6 +356,7 @@ def test_bad_input_is_refused():
     model = mixed_model()
     layout, N, G = model.layout, model.layout.size, model.layout.n_groups
     one_hot = layout.one_hot(np.zeros(G, int))
+    half = np.concatenate([one_hot[:8], [0.5, 0.5, 0.5, -0.5], one_hot[12:]])
     strong = ferromagnet(2.1)
     observed = np.ones(G, bool)
     cases = [
@@ -386,6 +387,7 @@ def test_bad_input_is_refused():
         ({"clamp": (observed, np.zeros(3))}, r"values of clamp has shape \(3,\)"),
         ({"clamp": (observed, np.zeros(N))}, r"values of clamp are \[0.0, 0.0\] in group 0 of 0; allowed: one-hot"),
         ({"clamp": (observed, 2 * one_hot)}, "values of clamp are"),
+        ({"clamp": (observed, half)}, r"values of clamp are \[0.5, 0.5, 0.5, -0.5\] in group 4 of 0; allowed: one-hot"),
         ({"clamp": (np.ones((2, G), bool), np.tile(one_hot, (3, 1)))}, "clamp has batches of 2 and 3"),
     ]
     for options, words in cases:

@@ -4,7 +4,7 @@ import pytest
 from hebbian.fixed_point import solve_mean_field
 from hebbian.iterations import Problem, accelerated, iteration
 from hebbian.prepared_coupling import PreparedCoupling
-from tests.hebbian.test_fixed_point import mixed_model, starts
+from tests.hebbian.test_fixed_point import frustrated, mixed_model, starts
 
 
 def solution(model):
@@ -62,13 +62,13 @@ def test_a_sample_whose_residual_grows_takes_a_plain_step():
     assert np.abs(x[0] - images[-1][0]).max() > 0.1
 
 
-def test_newton_lets_the_free_energy_fall_from_far_away():
-    model = mixed_model(4)
+@pytest.mark.parametrize("model", [mixed_model(4), frustrated()], ids=["mixed", "frustrated"])
+def test_newton_lets_the_free_energy_fall_from_far_away(model):
     problem = problem_of(model, 30)
     newton = iteration("newton", problem, None, None, 1.0)
     theta = problem.coordinates.reduce(50 * np.random.default_rng(0).normal(size=(30, model.layout.size)))
     energies = []
-    for _ in range(12):
+    for _ in range(60):
         q = problem.softmax(theta)
         energies.append(problem.free_energy(theta, q, problem.local_field(q)))
         theta, gradient = newton.advance(theta)
