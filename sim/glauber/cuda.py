@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import cuda, float32, float64, int32, njit, uint32, uint64
 
-from sim.glauber.kernels import DESCENT, GLAUBER, METROPOLIS, ORDERED, RANDOM, SYNCHRONOUS, flips, logarithms, reduced
+from sim.glauber.kernels import DESCENT, ORDERED, RANDOM, SYNCHRONOUS, flips, reduced, to_thresholds
 from sim.random import philox
 from sim.random import unit as uniform
 
@@ -112,18 +112,6 @@ def site(update, N, sweep, replica, temperature, k0, k1):
     counter = uint64(update) + uint64(0x80000000), uint64(sweep), uint64(replica), uint64(temperature)
     word, _, _, _ = philox(counter[0], counter[1], counter[2], counter[3], uint64(k0), uint64(k1))
     return uint32((word * uint64(N)) >> uint64(32))
-
-
-@njit(inline="always")
-def to_thresholds(draws, scratch, rule):
-    """Replace uniform numbers by thresholds, as `kernels.fill_thresholds`."""
-    if rule == GLAUBER:
-        for k in range(draws.size):
-            draws[k] /= 1.0 - draws[k]
-    logarithms(draws, scratch)
-    if rule == METROPOLIS:
-        for k in range(draws.size):
-            draws[k] = -draws[k]
 
 
 @cuda.jit(device=True)

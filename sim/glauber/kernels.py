@@ -584,23 +584,29 @@ def logarithms(values, exponents):
         values[k] = exponents[k] * _LN_2 + 2.0 * (s + s * z * series)
 
 
-@njit(error_model="numpy")
-def fill_thresholds(out, scratch, rule, sweep, replica, temperature, key):
-    """Fill `out` with what `flips` compares the costs of one sweep to: functions of its uniform numbers u.
+@njit(inline="always")
+def to_thresholds(draws, scratch, rule):
+    """Replace uniform numbers u by what `flips` compares costs to.
 
     Glauber: ln(u / (1 - u)), for the new spin is +1 if u < P(+1), whatever the old one, so that replicas driven by
     the same u coalesce. Metropolis: -ln u.
     """
+    if rule == GLAUBER:
+        for k in range(draws.size):
+            draws[k] /= 1.0 - draws[k]
+    logarithms(draws, scratch)
+    if rule == METROPOLIS:
+        for k in range(draws.size):
+            draws[k] = -draws[k]
+
+
+@njit(error_model="numpy")
+def fill_thresholds(out, scratch, rule, sweep, replica, temperature, key):
+    """Fill `out` with the thresholds of one sweep; a descent has none."""
     if rule == DESCENT:
         return
     fill_uniforms(out, sweep, replica, temperature, key)
-    if rule == GLAUBER:
-        for k in range(out.size):
-            out[k] /= 1.0 - out[k]
-    logarithms(out, scratch)
-    if rule == METROPOLIS:
-        for k in range(out.size):
-            out[k] = -out[k]
+    to_thresholds(out, scratch, rule)
 
 
 @njit(error_model="numpy")
