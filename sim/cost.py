@@ -100,7 +100,12 @@ def task_seconds(
     variables : dict
         What such a simulation measures.
     """
-    work = np.array([front.updates(model, given) * _rows(model) for model, given in zip(models, options, strict=True)])
+    work = np.array(
+        [
+            front.updates(model, given) * states.number_of_rows(model)
+            for model, given in zip(models, options, strict=True)
+        ]
+    )
     order = np.argsort(work, kind="stable")
     chosen = sorted({order[0], order[len(order) // 2], order[-1]}, key=lambda i: work[i])
     # Once in vain: kernels are loaded, or compiled.
@@ -129,10 +134,6 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _rows(model: HebbianNetwork) -> float:
-    return float(model.K or 0) * ((model.examples or 1) if model.training == "unsupervised" else 1)
 
 
 def _calibrate(

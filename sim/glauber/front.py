@@ -403,8 +403,10 @@ def record_memory(model: HebbianNetwork, options: Mapping[str, Any]) -> float:
     """Return the bytes of what is recorded and kept of one sample."""
     given = _with_defaults(options)
     sweeps, replicas, temperatures = given["sweeps"], given["replicas"], np.size(given["T"])
-    # One temperature after the other on the CPU, all of them on a GPU.
+    # All temperatures on a GPU; on the CPU one after the other, but for pairs, some of which may be side by side.
     kept = temperatures if given["series"] or backend_of(model, options) == "gpu" else 1
+    if model.P == 2:
+        kept = max(kept, min(temperatures, states.together(model, updates(model, options) / temperatures, replicas)))
     needed = 8.0 * sweeps * replicas * (4 + (replicas - 1) / 2) * (kept + 1)
     if given["configurations"]:
         needed += 2.0 * temperatures * sweeps * replicas * model.N

@@ -148,7 +148,7 @@ def check_algorithm(model: HebbianNetwork, scan: str, algorithm: str) -> None:
         return
     if scan == "random":
         raise ValueError("algorithm = 'blocks' with scan = 'random', where chains share no site; allowed: 'rows'")
-    L = _rows_of(model)
+    L = states.number_of_rows(model)
     if scan == "ordered" and states.pair_type(model, L) is None:
         raise ValueError(
             f"algorithm = 'blocks' with scan = 'ordered' needs P = 2 and sums of rows below 2^31, "
@@ -195,7 +195,7 @@ def choose(model: HebbianNetwork, scan: str, algorithm: str, chains: int, multip
 def worthwhile(model: HebbianNetwork, scan: str, algorithm: str, chains: int, found: Device) -> bool:
     """Whether a card is expected to run so many chains twice as fast as one core, or more."""
     used = choose(model, scan, algorithm, chains, found.multiprocessors)
-    L = model.N if used == "fields" else _rows_of(model)
+    L = model.N if used == "fields" else states.number_of_rows(model)
     core = chains * model.N * (_CORE_UPDATE + _CORE_TERM * L)
     return 2 * _sweep_seconds(model, used, chains, found.multiprocessors) < core
 
@@ -308,10 +308,6 @@ def exact_type(sample: QuenchedSample, pairs: bool) -> type[np.floating[Any]]:
     return np.float32 if small and os.environ.get("CUPY_TF32", "0") == "0" else np.float64
 
 
-def _rows_of(model: HebbianNetwork) -> float:
-    return float(model.K or 0) * ((model.examples or 1) if model.training == "unsupervised" else 1)
-
-
 def _linear(model: HebbianNetwork, L: float) -> bool:
     """Whether fields are linear in the rows, by functions whose sums over L rows are exact in double precision."""
     if model.P == 2 and states.pair_type(model, L) is not None:
@@ -322,7 +318,7 @@ def _linear(model: HebbianNetwork, L: float) -> bool:
 
 def _sweep_seconds(model: HebbianNetwork, algorithm: str, chains: int, multiprocessors: int) -> float:
     """Return the estimate for a sweep of so many chains."""
-    N, L = model.N, _rows_of(model)
+    N, L = model.N, states.number_of_rows(model)
     if algorithm == "blocks":
         return math.ceil(N / BLOCK) * 4 * _START + N * _SETTLE + N * chains * 4 * L * _PRODUCT
     waves = math.ceil(chains / (_RESIDENT * multiprocessors))

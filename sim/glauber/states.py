@@ -19,8 +19,8 @@ _BLOCK = 1 << 24
 _LARGEST_N = 8192
 # As many couplings as a processor keeps close by.
 _CACHED = 1 << 23
-# Chains of one state: more would only fill the memory with their records.
-_TOGETHER = 4 * lanes.LANES
+# Chains of one state: more gain nothing. Bytes that the records of its temperatures may fill together.
+_TOGETHER, _RECORDS = 4 * lanes.LANES, 1 << 28
 # Entries of rows that are filled up with zeros, to lengths that the vectors of a processor divide.
 _STEP, _SHORTEST, _LONGEST = 64, 32, 4096
 
@@ -69,13 +69,19 @@ def plan(
                 cost += _nanoseconds(sample, rest, updates, T[others], replicas * len(others))
                 if cost < cheapest:
                     cheapest, parts = cost, [("fields", fields), (rest, others)]
-    size = max(1, _TOGETHER // replicas)
+    size = together(sample.model, updates, replicas)
     return [
         (name, members[start : start + step])
         for name, members in parts
         for step in [size if name == "blocks" else len(T)]
         for start in range(0, len(members), step)
     ]
+
+
+def together(model: HebbianNetwork, updates: float, replicas: int) -> int:
+    """Return how many temperatures "blocks" simulates side by side at most, of so many updates each."""
+    record = 8.0 * updates / model.N * (4 + (replicas - 1) / 2)
+    return max(1, min(_TOGETHER // replicas, int(_RECORDS / record)))
 
 
 def choose(
@@ -101,7 +107,7 @@ def check_algorithm(model: HebbianNetwork, algorithm: str, scan: str) -> None:
         raise ValueError(f"algorithm = {algorithm!r} needs P = 2, the model has P = {model.P}; allowed: 'rows'")
     if algorithm == "blocks" and scan != "ordered":
         raise ValueError(f"algorithm = 'blocks' with scan = {scan!r}; allowed: scan = 'ordered', or another algorithm")
-    if algorithm == "blocks" and pair_type(model, _length(model)) is not np.int16:
+    if algorithm == "blocks" and pair_type(model, number_of_rows(model)) is not np.int16:
         raise ValueError(
             f"algorithm = 'blocks' needs scalar products below 2^15 and fields below 2^31, {model} has larger ones; "
             "allowed: 'rows' or 'fields'"
@@ -111,7 +117,7 @@ def check_algorithm(model: HebbianNetwork, algorithm: str, scan: str) -> None:
 def _possible(model: HebbianNetwork, algorithm: str, scan: str) -> bool:
     """Whether "auto" may choose an algorithm."""
     if algorithm == "blocks":
-        return scan == "ordered" and pair_type(model, _length(model)) is np.int16
+        return scan == "ordered" and pair_type(model, number_of_rows(model)) is np.int16
     return algorithm == "rows" or model.N <= _LARGEST_N
 
 
@@ -137,14 +143,14 @@ def _nanoseconds(sample: QuenchedSample, algorithm: str, updates: float, T: NDAr
     return updates * (4 + per_site * groups / chains) + float(N) * L * (0.1 * lanes.SITES + 0.1)
 
 
-def _length(model: HebbianNetwork) -> float:
+def number_of_rows(model: HebbianNetwork) -> float:
     """Return the number of rows of a model."""
     return float(model.K or 0) * ((model.examples or 1) if model.training == "unsupervised" else 1)
 
 
 def memory(model: HebbianNetwork, replicas: int) -> float:
     """Bytes that the rows' caches of `replicas` replicas of a model occupy; cached fields are checked when made."""
-    L = _length(model)
+    L = number_of_rows(model)
     if model.P is None:
         return 16 * L * replicas
     if (kind := pair_type(model, L)) is not None:

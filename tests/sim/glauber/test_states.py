@@ -3,7 +3,7 @@ import pytest
 
 from hebbian import DenseHebbian
 from sim import random, simulate
-from sim.glauber import kernels, states
+from sim.glauber import front, kernels, states
 from tests.sim.cases import NETWORKS, network
 
 KINDS = {
@@ -101,6 +101,18 @@ def test_many_chains_are_simulated_side_by_side():
     ]
     assert states.choose(large, "auto", 1e9, np.array(hot), 32, "ordered") == "blocks"
     assert states.choose(large, "auto", 1e9, np.array(hot), 32, "random") == "rows"
+
+
+def test_records_of_temperatures_side_by_side_are_few_or_short():
+    sample, T = network("storing", "distinct", 2, 100, 10), np.linspace(0.5, 1.5, 32)
+    # Four numbers of eight bytes a chain and sweep, and one for the pair of replicas: 2^28 bytes hold nine of these.
+    sweeps = 2**28 // (9 * 72)
+    for count, expected in ((1000, 32), (sweeps, 9), (100 * sweeps, 1)):
+        parts = plan(sample, 200.0 * count, *T, replicas=2, algorithm="blocks")
+        assert max(len(members) for _, members in parts) == expected
+        assert [t for _, members in parts for t in members] == list(range(32))
+        kept = front.record_memory(sample.model, {"T": T, "sweeps": count, "replicas": 2})
+        assert kept == 72.0 * count * (expected + 1)
 
 
 @pytest.mark.parametrize(
