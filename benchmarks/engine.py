@@ -43,7 +43,7 @@ def chain(
 ) -> Chain:
     """Prepare sweeps of the ordered heat bath from some spins, or the pattern; "auto" is for 100,000 sweeps."""
     N, temperature = sample.model.N, np.array([T])
-    algorithm = states.choose(sample, algorithm, 1e5 * N * replicas, temperature, replicas, "ordered")
+    algorithm = states.choose(sample, algorithm, 1e5 * N * replicas, temperature, "ordered")
     sigma = np.empty((replicas, N), np.int8)
     sigma[:] = sample.xi[0] if spins is None else spins
     state = states.make(sample, algorithm, replicas)

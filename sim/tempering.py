@@ -133,7 +133,7 @@ def parallel_tempering(
         task=task,
     )
     updates = float(sample.model.N) * replicas * (sweeps + equilibration)
-    chosen = states.choose(sample, algorithm, updates, temperatures, replicas * J, scan)
+    chosen = states.choose(sample, algorithm, updates, temperatures, scan)
     state = states.make(sample, chosen, replicas * J)
     ladder = (
         state,

@@ -197,7 +197,7 @@ def plan(sample: QuenchedSample, options: Mapping[str, Any]) -> Plan:
     T, replicas, scan = validation.axis("T", given["T"]), given["replicas"], given["scan"]
     each = updates(sample.model, options) / len(T)
     if given["anneal"]:
-        return [(states.choose(sample, given["algorithm"], each, T, replicas, scan), np.arange(len(T)))]
+        return [(states.choose(sample, given["algorithm"], each, T, scan), np.arange(len(T)))]
     return states.plan(sample, given["algorithm"], each, T, replicas, scan)
 
 
@@ -341,7 +341,7 @@ def flip_energies(
     """
     check_sample(sample)
     spins = validation.signs("sigma", sigma, (sample.model.N,))[None].copy()
-    chosen = states.choose(sample, algorithm, sample.model.N, np.zeros(1), 1, "ordered")
+    chosen = states.choose(sample, algorithm, sample.model.N, np.zeros(1), "ordered")
     if validation.choice("backend", backend, ("cpu", "gpu")) == "gpu":
         costs, unit = gpu.flip_energies(sample, spins[0], "rows" if chosen == "blocks" else chosen)
     else:

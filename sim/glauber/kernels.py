@@ -9,12 +9,12 @@ a field reads one contiguous line.
 state          network                             a flip energy costs
 =============  ==================================  =================================
 PairRows       integer rows, P = 2                 one dot product of a row, in integers
-PairBlocks     the same, sixteen chains at once    half of it, and as much for the flips
+PairBlocks     the same, sixteen sites at once     a third of it
 SignRows       +-1 rows, polynomial interaction    one dot product of a row
 SymmetricRows  integer rows, distinct tuples       one pass, P products a term
 PowerRows      integer rows, all tuples            one pass, 2 P products a term
 ExponentRows   integer rows, exponential           one pass with a look-up
-CachedFields   P = 2, any rows                     O(1); an accepted flip O(N)
+CachedFields   P = 2, any rows                     O(1), sixteen at once; an accepted flip O(N)
 =============  ==================================  =================================
 
 All of it lives in one file because Numba's cache notices changes of the file that
@@ -27,7 +27,7 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import njit, types
 from numba.extending import overload
 from numpy.typing import NDArray
 
@@ -42,8 +42,14 @@ ORDERED, RANDOM, SYNCHRONOUS = 0, 1, 2
 _REASSOCIATE = {"reassoc", "contract", "nsz"}
 # Numbers of single precision are added up in blocks, and these in double precision.
 LONG_BLOCK = 4096
-# A bound that no field is below.
-_NEVER = np.iinfo(np.int32).min
+# Fields that are compared sixteen at once: of these types, and below this size, of which bounds are at most.
+LANE_TYPES = (types.int16, types.int32)
+LARGEST_FIELD = 2**30
+# A bound that is not known yet.
+_OPEN = np.int32(-(2**31))
+# Error of a logarithm x of single precision, in units of 1 + |x|: twice what is found, and more.
+_ERROR_32 = np.float32(3e-7)
+_SQUARE_ROOT_OF_HALF_32, _MANTISSA_32 = np.int32(np.float32(math.sqrt(0.5)).view(np.int32)), np.int32(23)
 _LN_2, _SQUARE_ROOT_OF_HALF = math.log(2), int(np.float64(math.sqrt(0.5)).view(np.int64))
 
 
@@ -58,19 +64,15 @@ class PairRows(NamedTuple):
 
 
 class PairBlocks(NamedTuple):
-    r"""The rows of PairRows, for many chains in groups of `lanes.LANES` and blocks of `lanes.SITES` sites."""
+    r"""The rows of PairRows, and again with the entries of sixteen sites side by side: see `lanes`."""
 
-    rows: NDArray[np.signedinteger]  # (N, L)
-    S: NDArray[np.int16]  # (groups, pairs of rows, LANES, 2), filled up with zeros
-    squares: NDArray[np.int32]  # (blocks, SITES)
-    gram: NDArray[np.int32]  # (blocks, SITES, SITES): scalar products of the rows of a block
-    bounds: NDArray[np.int32]  # (replicas, N): scratch, as all below
-    X: NDArray[np.int16]  # (SITES, rows filled up)
-    H: NDArray[np.int32]  # (SITES, LANES)
-    spins: NDArray[np.int32]  # (SITES, LANES)
-    limits: NDArray[np.int32]  # (SITES, LANES)
-    changes: NDArray[np.int16]  # (SITES, LANES, 2)
-    moved: NDArray[np.int32]  # (SITES,)
+    rows: NDArray[np.signedinteger]  # (N, L), filled up with zeros
+    S: NDArray[np.signedinteger]  # (replicas, L)
+    squares: NDArray[np.int32]  # (N,)
+    tiles: NDArray[np.signedinteger]  # (whole blocks, VECTORS, L / 2, LANES, 2) for S of 16 bits, or (.., L, LANES, 1)
+    gram: NDArray[np.signedinteger]  # (whole blocks, SITES, VECTORS, LANES): twice the products of the rows of a block
+    limits: NDArray[np.int32]  # (replicas, N): scratch, as the next
+    H: NDArray[np.int32]  # (VECTORS, LANES)
     prefactor: float
     diagonal: float
 
@@ -123,8 +125,9 @@ class ExponentRows(NamedTuple):
 class CachedFields(NamedTuple):
     r"""P = 2 by couplings: fields of all spins are kept up to date."""
 
-    couplings: NDArray[Any]  # (N, N), zero diagonal, symmetric
-    fields: NDArray[Any]  # (replicas, N)
+    couplings: NDArray[Any]  # (N, N filled up with zeros), zero diagonal, symmetric
+    squares: NDArray[np.int32]  # (N,): zeros, as the diagonal
+    fields: NDArray[Any]  # (replicas, N filled up)
     prefactor: float
     diagonal: float  # sum of the diagonal, if it belongs to the energy
 
@@ -142,6 +145,7 @@ class Draws(NamedTuple):
 
     thresholds: NDArray[np.float64]  # (N,)
     scratch: NDArray[np.float64]  # (N,)
+    limits: NDArray[np.int32]  # (N,)
     sites: NDArray[np.uint32]  # (N,)
     chosen: NDArray[np.bool_]  # (N,)
 
@@ -159,13 +163,18 @@ def pair_rows_rebuild(state, sigma, r):
     multiply(state.rows, sigma[r], state.S[r])
 
 
-def pair_rows_flip_energy(state, sigma, r, i):
-    row, S = state.rows[i], state.S[r]
+@njit
+def pair_field(row, S):
+    """Return the scalar product of two rows of integers."""
     # In 32 bits, which are enough: the processor multiplies and adds pairs of short integers at once.
     total = np.int32(0)
     for k in range(S.size):
         total = np.int32(total + np.int32(np.int32(row[k]) * np.int32(S[k])))
-    return 4.0 * state.prefactor * (sigma[r, i] * total - state.squares[i])
+    return total
+
+
+def pair_rows_flip_energy(state, sigma, r, i):
+    return 4.0 * state.prefactor * (sigma[r, i] * pair_field(state.rows[i], state.S[r]) - state.squares[i])
 
 
 def pair_rows_flip(state, sigma, r, i):
@@ -182,82 +191,26 @@ def pair_rows_energy(state, sigma, r):
     return -state.prefactor * (total - state.diagonal)
 
 
-@njit
-def lane(state, r):
-    """Return the scalar products of one chain, (pairs of rows, 2)."""
-    return state.S[r // lanes.LANES, :, r % lanes.LANES]
-
-
-def pair_blocks_rebuild(state, sigma, r):
-    S, products = lane(state, r), np.empty(state.rows.shape[1], dtype=np.int64)
-    multiply(state.rows, sigma[r], products)
-    for k in range(products.size):
-        S[k // 2, k % 2] = products[k]
-
-
-def pair_blocks_flip_energy(state, sigma, r, i):
-    row, S, total = state.rows[i], lane(state, r), 0
-    for k in range(row.size):
-        total += row[k] * S[k // 2, k % 2]
-    square = state.squares[i // lanes.SITES, i % lanes.SITES]
-    return 4.0 * state.prefactor * (sigma[r, i] * total - square)
-
-
-def pair_blocks_flip(state, sigma, r, i):
-    row, S, change = state.rows[i], lane(state, r), -2 * int(sigma[r, i])
-    for k in range(row.size):
-        S[k // 2, k % 2] += change * row[k]
-    sigma[r, i] = -sigma[r, i]
-
-
-def pair_blocks_energy(state, sigma, r):
-    S, total = lane(state, r), 0.0
-    for k in range(S.shape[0]):
-        total += float(S[k, 0]) * float(S[k, 0]) + float(S[k, 1]) * float(S[k, 1])
-    return -state.prefactor * (total - state.diagonal)
-
-
 def pair_blocks_sweep(state, sigma, chains, rule, scan, number, key, draws, accepted):
-    rows, X, (replicas, N) = state.rows, state.X, sigma.shape
-    accepted[:] = 0
+    (replicas, N), S, rows, squares = sigma.shape, state.S, state.rows, state.squares
     for r in range(replicas):
-        fill_thresholds(draws.thresholds, draws.scratch, rule, number, chains.replica[r], chains.temperature[r], key)
-        fill_bounds(state.bounds[r], draws.thresholds, rule, chains.beta[r], 4.0 * state.prefactor)
-    for start in range(0, N, lanes.SITES):
-        block, width = start // lanes.SITES, min(lanes.SITES, N - start)
-        for b in range(width):
-            for k in range(rows.shape[1]):
-                X[b, k] = rows[start + b, k]
-        if width < lanes.SITES:
-            X[width:] = 0
-        for first in range(0, replicas, lanes.LANES):
-            S, last = state.S[first // lanes.LANES], min(first + lanes.LANES, replicas)
-            # Lanes without a chain and rows without a site stay as they are.
-            state.spins[:] = 1
-            state.limits[:] = _NEVER
-            for r in range(first, last):
-                for b in range(width):
-                    state.spins[b, r - first] = sigma[r, start + b]
-                    state.limits[b, r - first] = state.bounds[r, start + b]
-            lanes.fields(X, S, state.H)
-            count = lanes.settle(
-                state.H,
-                state.gram[block],
-                state.squares[block],
-                state.spins,
-                state.limits,
-                state.changes,
-                state.moved,
-                rule == GLAUBER,
+        fill_uniforms(draws.thresholds, number, chains.replica[r], chains.temperature[r], key)
+        fill_bounds(state.limits[r], draws.thresholds, draws.scratch, rule, chains.beta[r], 4.0 * state.prefactor)
+        to_limits(state.limits[r], sigma[r], squares, rule)
+        accepted[r] = 0
+    whole = state.tiles.shape[0] * lanes.SITES
+    for block in range(state.tiles.shape[0]):
+        sites = slice(block * lanes.SITES, (block + 1) * lanes.SITES)
+        for r in range(replicas):
+            lanes.fields(state.tiles[block], S[r], state.H)
+            accepted[r] += lanes.settle_block(
+                state.H, state.limits[r, sites], sigma[r, sites], state.gram[block], rows[sites], S[r]
             )
-            if count == 0:
-                continue
-            lanes.accumulate(X, state.changes, state.moved, count, S)
-            for r in range(first, last):
-                for b in range(width):
-                    spin = state.spins[b, r - first]
-                    accepted[r] += spin != sigma[r, start + b]
-                    sigma[r, start + b] = spin
+    for r in range(replicas):
+        for i in range(whole, N):
+            if (pair_field(rows[i], S[r]) > state.limits[r, i]) != (sigma[r, i] > 0):
+                flip(state, sigma, r, i)
+                accepted[r] += 1
 
 
 def sign_rows_rebuild(state, sigma, r):
@@ -438,6 +391,24 @@ def cached_fields_energy(state, sigma, r):
     return -state.prefactor * total
 
 
+def cached_fields_sweep(state, sigma, chains, rule, scan, number, key, draws, accepted):
+    if scan != ORDERED:
+        one_by_one(state, sigma, chains, rule, scan, number, key, draws, accepted)
+        return
+    (replicas, N), limits = sigma.shape, draws.limits
+    for r in range(replicas):
+        fill_uniforms(draws.thresholds, number, chains.replica[r], chains.temperature[r], key)
+        fill_bounds(limits, draws.thresholds, draws.scratch, rule, chains.beta[r], 4.0 * state.prefactor)
+        to_limits(limits, sigma[r], state.squares, rule)
+        accepted[r] = 0
+        for group in range(N // lanes.LANES):
+            accepted[r] += lanes.settle_fields(group, limits, sigma[r], state.couplings, state.fields[r])
+        for i in range(N // lanes.LANES * lanes.LANES, N):
+            if (state.fields[r, i] > limits[i]) != (sigma[r, i] > 0):
+                flip(state, sigma, r, i)
+                accepted[r] += 1
+
+
 def unit_one(state, r):
     return 1.0
 
@@ -446,7 +417,8 @@ def unit_peak(state, r):
     return math.exp(state.peak[r])
 
 
-def sweep_apart(state, sigma, chains, rule, scan, number, key, draws, accepted):
+@njit(fastmath=_REASSOCIATE)
+def one_by_one(state, sigma, chains, rule, scan, number, key, draws, accepted):
     for r in range(sigma.shape[0]):
         replica, temperature = chains.replica[r], chains.temperature[r]
         fill_thresholds(draws.thresholds, draws.scratch, rule, number, replica, temperature, key)
@@ -455,13 +427,17 @@ def sweep_apart(state, sigma, chains, rule, scan, number, key, draws, accepted):
         accepted[r] = sweep_once(state, sigma, r, chains.beta[r], rule, scan, draws)
 
 
+def sweep_apart(state, sigma, chains, rule, scan, number, key, draws, accepted):
+    one_by_one(state, sigma, chains, rule, scan, number, key, draws, accepted)
+
+
 VERBS = {
     PairRows: (pair_rows_rebuild, pair_rows_flip_energy, pair_rows_flip, pair_rows_energy, unit_one, sweep_apart),
     PairBlocks: (
-        pair_blocks_rebuild,
-        pair_blocks_flip_energy,
-        pair_blocks_flip,
-        pair_blocks_energy,
+        pair_rows_rebuild,
+        pair_rows_flip_energy,
+        pair_rows_flip,
+        pair_rows_energy,
         unit_one,
         pair_blocks_sweep,
     ),
@@ -496,7 +472,7 @@ VERBS = {
         cached_fields_flip,
         cached_fields_energy,
         unit_one,
-        sweep_apart,
+        cached_fields_sweep,
     ),
 }
 
@@ -561,6 +537,8 @@ def _unit(state, r):
 
 @overload(sweep, jit_options=_OPTIONS)
 def _sweep(state, sigma, chains, rule, scan, number, key, draws, accepted):
+    if state.instance_class is CachedFields and state[CachedFields._fields.index("fields")].dtype not in LANE_TYPES:
+        return sweep_apart
     return VERBS[state.instance_class][5]
 
 
@@ -610,21 +588,57 @@ def fill_thresholds(out, scratch, rule, sweep, replica, temperature, key):
 
 
 @njit(error_model="numpy")
-def fill_bounds(out, thresholds, rule, beta, unit):
-    """Fill `out` with what `lanes.settle` compares integers n to, as `flips` compares beta (unit n) to thresholds.
+def fill_bounds(out, draws, scratch, rule, beta, unit):
+    """Fill `out` with what decides on integers n as `flips` decides on the costs beta (unit n), from uniform numbers.
 
-    Heat bath: the largest n that leaves the spin down; else the smallest n whose flip is refused. They are found
-    by the very products of `flips`, so that both decide alike.
+    Heat bath: the largest n that leaves the spin down; else the smallest n whose flip is refused; neither beyond
+    LARGEST_FIELD. Most follow from logarithms of single precision; where their error leaves a doubt, `draws` are
+    replaced by thresholds of double precision, which decide.
     """
     if rule == DESCENT:
         out[:] = 0
         return
+    fill_rough_bounds(out, draws, scratch.view(np.float32), rule, 1.0 / (beta * unit))
+    for start in range(0, out.size, lanes.STEP):
+        stop = min(start + lanes.STEP, out.size)
+        if stop - start < lanes.STEP or lanes.contains(out[start:stop], _OPEN):
+            to_thresholds(draws[start:stop], scratch[start:stop], rule)
+            fill_exact_bounds(out[start:stop], draws[start:stop], rule, beta, unit)
+
+
+@njit(error_model="numpy", fastmath={"contract"})
+def fill_rough_bounds(out, draws, scratch, rule, scale):
+    """Fill `out` with bounds, or with _OPEN where single precision does not tell; `scratch` has two numbers each."""
+    values, exponents = scratch[: out.size], scratch[out.size : 2 * out.size]
+    words, unit = values.view(np.int32), np.float32(scale if rule == GLAUBER else -scale)
+    for k in range(values.size):
+        values[k] = np.float32(draws[k]) / np.float32(1.0 - draws[k]) if rule == GLAUBER else np.float32(draws[k])
+    for k in range(values.size):
+        e = np.int32(np.int32(words[k] - _SQUARE_ROOT_OF_HALF_32) >> _MANTISSA_32)
+        words[k] = np.int32(words[k] - np.int32(e << _MANTISSA_32))
+        exponents[k] = e
+    upper = np.float32(0 if rule == GLAUBER else 1)
+    for k in range(values.size):
+        s = (values[k] - np.float32(1)) / (values[k] + np.float32(1))
+        z = s * s
+        series = ((z * np.float32(1 / 9) + np.float32(1 / 7)) * z + np.float32(1 / 5)) * z + np.float32(1 / 3)
+        n = unit * (exponents[k] * np.float32(_LN_2) + np.float32(2) * (s + s * z * series))
+        below = np.floor(n)
+        error = (abs(unit) + abs(n)) * _ERROR_32
+        # The number zero has the least exponent.
+        known = (n - below > error) & (n - below < np.float32(1) - error) & (exponents[k] > np.float32(-64))
+        out[k] = np.int32(below + upper) if known else _OPEN
+
+
+@njit(error_model="numpy")
+def fill_exact_bounds(out, thresholds, rule, beta, unit):
+    """Fill `out` with the bounds that follow from thresholds, by the very products of `flips`."""
     upper, lower = (1, 0) if rule == GLAUBER else (0, -1)
     scale = 1.0 / (beta * unit)
     for k in range(out.size):
         threshold = thresholds[k]
         bound = 0.0 if threshold == 0.0 else np.floor(threshold * scale) - lower
-        bound = min(max(bound, -2147483646.0), 2147483646.0)
+        bound = min(max(bound, -float(LARGEST_FIELD)), float(LARGEST_FIELD))
         above, below = reduced(beta, 1.0, unit * (bound + upper)), reduced(beta, 1.0, unit * (bound + lower))
         if rule == GLAUBER:
             bound += 0.0 if above > threshold else 1.0
@@ -632,7 +646,18 @@ def fill_bounds(out, thresholds, rule, beta, unit):
         else:
             bound += 1.0 if above < threshold else 0.0
             bound -= 0.0 if below < threshold else 1.0
-        out[k] = np.int32(bound)
+        out[k] = np.int32(min(max(bound, -float(LARGEST_FIELD)), float(LARGEST_FIELD)))
+
+
+@njit
+def to_limits(bounds, spins, squares, rule):
+    """Replace bounds by limits: a spin flips unless it agrees with whether its field, own part included, exceeds it."""
+    if rule == GLAUBER:
+        for i in range(bounds.size):
+            bounds[i] += spins[i] * squares[i]
+    else:
+        for i in range(bounds.size):
+            bounds[i] = spins[i] * (bounds[i] + squares[i]) - (spins[i] > 0)
 
 
 @njit(inline="always")
@@ -649,6 +674,40 @@ def flips(rule, x, spin, threshold):
 def reduced(beta, scale, cost):
     """Beta times a flip energy, 0 if that is 0 even where beta or the energy unit is infinite."""
     return 0.0 if cost == 0.0 else beta * scale * cost
+
+
+@cached_njit()
+def fill_squares(out, rows):
+    """Fill `out` with the sum of the squares of the entries of each site."""
+    for i in range(out.size):
+        out[i] = 0
+        for k in range(rows.shape[1]):
+            out[i] += np.int64(rows[i, k]) * np.int64(rows[i, k])
+
+
+@cached_njit()
+def fill_tiles(out, rows):
+    """Fill the tiles of PairBlocks with the entries of rows."""
+    blocks, vectors, length, sites, width = out.shape
+    for block in range(blocks):
+        for v in range(vectors):
+            for lane in range(sites):
+                row = rows[(block * vectors + v) * sites + lane]
+                for k in range(length):
+                    for p in range(width):
+                        out[block, v, k, lane, p] = row[k * width + p]
+
+
+@cached_njit()
+def fill_gram(out, rows):
+    """Fill `out` with twice the scalar products of the rows of each block, as PairBlocks has them."""
+    blocks, sites, _, width = out.shape
+    for block in range(blocks):
+        for a in range(sites):
+            for b in range(a + 1):
+                product = 2 * pair_field(rows[block * sites + a], rows[block * sites + b])
+                out[block, a, b // width, b % width] = product
+                out[block, b, a // width, a % width] = product
 
 
 @cached_njit()
@@ -693,7 +752,7 @@ def sweep_once(state, sigma, r, beta, rule, scan, draws):
 def new_draws(N):
     """Return scratch for the sweeps of N spins, the sites in order."""
     sites = np.arange(N).astype(np.uint32)
-    return Draws(np.empty(N), np.empty(N), sites, np.empty(N, dtype=np.bool_))
+    return Draws(np.empty(N), np.empty(N), np.empty(N, dtype=np.int32), sites, np.empty(N, dtype=np.bool_))
 
 
 @njit

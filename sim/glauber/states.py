@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from hebbian import HebbianNetwork, QuenchedSample, validation
 from hebbian.interaction import sign_polynomial
@@ -19,8 +19,9 @@ _BLOCK = 1 << 24
 _LARGEST_N = 8192
 # As many couplings as a processor keeps close by.
 _CACHED = 1 << 23
-# Chains of one state: more gain nothing. Bytes that the records of its temperatures may fill together.
-_TOGETHER, _RECORDS = 4 * lanes.LANES, 1 << 28
+# Chains of one state, which read its patterns together: more gain nothing. Bytes that the records of its temperatures
+# may fill together.
+_TOGETHER, _RECORDS = 64, 1 << 28
 # Entries of rows that are filled up with zeros, to lengths that the vectors of a processor divide.
 _STEP, _SHORTEST, _LONGEST = 64, 32, 4096
 
@@ -35,8 +36,9 @@ def plan(
     sample : QuenchedSample
         Network.
     algorithm : {"auto", "rows", "fields", "blocks"}
-        "fields" keeps the N x N couplings, "blocks" simulates temperatures and replicas side by side. Both exist
-        for P = 2 only, where all give the same bits as long as sums of products of integers stay below 2^53.
+        "rows" updates one site after the other, "blocks" sixteen at once, of temperatures and replicas side by side,
+        "fields" keeps the N x N couplings. The last two exist for P = 2 only, where all give the same bits as long as
+        sums of products of integers stay below 2^53.
     updates : float
         Spin updates to come at each temperature, over all sweeps and replicas.
     T : ndarray, shape (temperatures,)
@@ -65,8 +67,8 @@ def plan(
         for cold in range(len(T) + 1 if _possible(sample.model, "fields", scan) else 1):
             fields, others = np.sort(coldest[:cold]), np.sort(coldest[cold:])
             for rest in ("rows", "blocks") if _possible(sample.model, "blocks", scan) else ("rows",):
-                cost = _nanoseconds(sample, "fields", updates, T[fields], replicas)
-                cost += _nanoseconds(sample, rest, updates, T[others], replicas * len(others))
+                cost = _nanoseconds(sample, "fields", updates, T[fields], scan)
+                cost += _nanoseconds(sample, rest, updates, T[others], scan)
                 if cost < cheapest:
                     cheapest, parts = cost, [("fields", fields), (rest, others)]
     size = together(sample.model, updates, replicas)
@@ -84,10 +86,8 @@ def together(model: HebbianNetwork, updates: float, replicas: int) -> int:
     return max(1, min(_TOGETHER // replicas, int(_RECORDS / record)))
 
 
-def choose(
-    sample: QuenchedSample, algorithm: str, updates: float, T: NDArray[np.float64], chains: int, scan: str
-) -> str:
-    """Return the cheapest algorithm for `chains` chains in one state that go through all temperatures.
+def choose(sample: QuenchedSample, algorithm: str, updates: float, T: NDArray[np.float64], scan: str) -> str:
+    """Return the cheapest algorithm for chains in one state that go through all temperatures.
 
     Arguments and errors are those of `plan`.
     """
@@ -95,7 +95,7 @@ def choose(
     if algorithm != "auto" or sample.model.P != 2:
         return "rows" if algorithm == "auto" else algorithm
     possible = [name for name in ALGORITHMS[1:] if _possible(sample.model, name, scan)]
-    return min(possible, key=lambda name: _nanoseconds(sample, name, updates, T, chains))
+    return min(possible, key=lambda name: _nanoseconds(sample, name, updates, T, scan))
 
 
 def check_algorithm(model: HebbianNetwork, algorithm: str, scan: str) -> None:
@@ -107,22 +107,26 @@ def check_algorithm(model: HebbianNetwork, algorithm: str, scan: str) -> None:
         raise ValueError(f"algorithm = {algorithm!r} needs P = 2, the model has P = {model.P}; allowed: 'rows'")
     if algorithm == "blocks" and scan != "ordered":
         raise ValueError(f"algorithm = 'blocks' with scan = {scan!r}; allowed: scan = 'ordered', or another algorithm")
-    if algorithm == "blocks" and pair_type(model, number_of_rows(model)) is not np.int16:
+    if algorithm == "blocks" and not _fits_blocks(model):
         raise ValueError(
-            f"algorithm = 'blocks' needs scalar products below 2^15 and fields below 2^31, {model} has larger ones; "
-            "allowed: 'rows' or 'fields'"
+            f"algorithm = 'blocks' needs fields below 2^30, {model} has larger ones; allowed: 'rows' or 'fields'"
         )
 
 
 def _possible(model: HebbianNetwork, algorithm: str, scan: str) -> bool:
     """Whether "auto" may choose an algorithm."""
     if algorithm == "blocks":
-        return scan == "ordered" and pair_type(model, number_of_rows(model)) is np.int16
+        return scan == "ordered" and _fits_blocks(model)
     return algorithm == "rows" or model.N <= _LARGEST_N
 
 
-def _nanoseconds(sample: QuenchedSample, algorithm: str, updates: float, T: NDArray[np.float64], chains: int) -> float:
-    """Estimate the time of `updates` updates at each temperature, P = 2, by `chains` chains in one state."""
+def _fits_blocks(model: HebbianNetwork) -> bool:
+    """Whether the fields of a network are below `kernels.LARGEST_FIELD`, half of what rows allow."""
+    return pair_type(model, 2 * number_of_rows(model)) is not None
+
+
+def _nanoseconds(sample: QuenchedSample, algorithm: str, updates: float, T: NDArray[np.float64], scan: str) -> float:
+    """Estimate the time of `updates` updates at each temperature, P = 2."""
     if not len(T):
         return 0.0
     L, N = sample.rows.shape
@@ -132,15 +136,15 @@ def _nanoseconds(sample: QuenchedSample, algorithm: str, updates: float, T: NDAr
     share = 2 * p * (1 - p)
     updates, flips = updates * len(T), updates * float(share.sum())
     # Nanoseconds on one core, of an update or a flip and of each of its terms. Couplings beyond the caches are slow.
+    kind = pair_type(sample.model, L)
     if algorithm == "rows":
-        term = {None: 0.3, np.int16: 0.03, np.int32: 0.1}[pair_type(sample.model, L)]
+        term = {None: 0.3, np.int16: 0.03, np.int32: 0.1}[kind]
         return updates * (5 + term * L) + flips * (30 + 2 * term * L)
     if algorithm == "fields":
-        return updates * 4 + flips * (35 + (0.04 if N * N < _CACHED else 0.1) * N) + 0.02 * float(N) * N * L
-    groups = -(-chains // lanes.LANES)
-    moved = 1 - (1 - float(share.mean())) ** min(chains, lanes.LANES)
-    per_site = lanes.LANES * (0.7 + (0.009 + 0.0125 * moved) * L)
-    return updates * (4 + per_site * groups / chains) + float(N) * L * (0.1 * lanes.SITES + 0.1)
+        update, flip = (2.2, 12) if scan == "ordered" else (4, 35)
+        return updates * update + flips * (flip + (0.022 if N * N < _CACHED else 0.06) * N) + 0.02 * float(N) * N * L
+    term = 0.013 if kind is np.int16 else 0.042
+    return updates * (2.4 + term * L) + flips * (13 + 2.5 * term * L) + 3.0 * N * L
 
 
 def number_of_rows(model: HebbianNetwork) -> float:
@@ -219,25 +223,9 @@ def make(sample: QuenchedSample, algorithm: str, replicas: int) -> Any:
 
 def _squares(rows: NDArray[np.signedinteger[Any]]) -> NDArray[np.int64]:
     """Return the sum of the squares of the entries of each site."""
-    step = max(1, _BLOCK // rows.shape[1])
-    return np.concatenate([(rows[i : i + step].astype(np.int64) ** 2).sum(axis=1) for i in range(0, len(rows), step)])
-
-
-def _gram(rows: NDArray[np.signedinteger[Any]]) -> NDArray[np.int32]:
-    """Return the scalar products of the rows of each block of sites, below 2^31."""
-    N, L = rows.shape
-    gram = np.zeros((-(-N // lanes.SITES), lanes.SITES, lanes.SITES), np.int32)
-    # Sums of products of integers: exact in single precision below 2^24, in double below 2^53.
-    real: type[np.floating[Any]] = np.float32 if float(_squares(rows).max()) < 2**24 else np.float64
-    whole, step = N // lanes.SITES, max(1, _BLOCK // (lanes.SITES * L))
-    for block in range(0, whole, step):
-        last = min(block + step, whole)
-        part = rows[block * lanes.SITES : last * lanes.SITES].astype(real).reshape(last - block, lanes.SITES, L)
-        gram[block:last] = part @ part.transpose(0, 2, 1)
-    if rest := N - whole * lanes.SITES:
-        part = rows[-rest:].astype(real)
-        gram[-1, :rest, :rest] = part @ part.T
-    return gram
+    squares = np.empty(len(rows), np.int64)
+    kernels.fill_squares(squares, rows)
+    return squares
 
 
 def _filled(L: float) -> int:
@@ -247,28 +235,33 @@ def _filled(L: float) -> int:
 
 def _pair_blocks(sample: QuenchedSample, replicas: int) -> kernels.PairBlocks:
     L, N = sample.rows.shape
-    blocks, groups, filled = -(-N // lanes.SITES), -(-replicas // lanes.LANES), -(-L // 16) * 16
-    site, lane = (lanes.SITES, lanes.LANES), (filled // 2, lanes.LANES, 2)
+    kind: Any = pair_type(sample.model, L)
+    width, blocks = 2 if kind is np.int16 else 1, N // lanes.SITES
+    # Rows that S is changed by, and the entries that fields need, which are filled up to less.
+    filled, entries = -(-L // lanes.STEP) * lanes.STEP, -(-L // 4) * 4
     validation.memory(
         f"the blocks of {replicas} chains of {sample.model}",
-        4.0 * blocks * lanes.SITES**2 + 4.0 * replicas * N + 4.0 * groups * filled * lanes.LANES,
+        2.0 * sample.rows.itemsize * N * filled + 4.0 * N * (lanes.SITES + replicas) + 4.0 * replicas * filled,
     )
-    rows, squares = np.ascontiguousarray(sample.rows.T), np.zeros(blocks * lanes.SITES, np.int32)
-    squares[:N] = _squares(rows)
+    rows = _aligned((N, filled), sample.rows.dtype)
+    rows[:, :L] = sample.rows.T
+    squares = _squares(rows)
+    tiles = _aligned((blocks, lanes.VECTORS, entries // width, lanes.LANES, width), rows.dtype)
+    kernels.fill_tiles(tiles, rows)
+    gram = _aligned(
+        (blocks, lanes.SITES, lanes.VECTORS, lanes.LANES), _shortest(2 * float(squares.max()), (np.int16, np.int32))
+    )
+    kernels.fill_gram(gram, rows)
     return kernels.PairBlocks(
         rows=rows,
-        S=_aligned((groups, *lane), np.int16),
-        squares=squares.reshape(blocks, lanes.SITES),
-        gram=_gram(rows),
-        bounds=np.zeros((replicas, N), np.int32),
-        X=_aligned((lanes.SITES, filled), np.int16),
-        H=_aligned(site, np.int32),
-        spins=_aligned(site, np.int32),
-        limits=_aligned(site, np.int32),
-        changes=_aligned((*site, 2), np.int16),
-        moved=np.zeros(lanes.SITES, np.int32),
+        S=_aligned((replicas, filled), kind),
+        squares=squares.astype(np.int32),
+        tiles=tiles,
+        gram=gram,
+        limits=_aligned((replicas, N), np.int32),
+        H=_aligned((lanes.VECTORS, lanes.LANES), np.int32),
         prefactor=sample.prefactor,
-        diagonal=float(squares.sum(dtype=np.int64)) if sample.model.interaction == "distinct" else 0.0,
+        diagonal=float(squares.sum()) if sample.model.interaction == "distinct" else 0.0,
     )
 
 
@@ -277,7 +270,7 @@ def _shortest(largest: float, kinds: tuple[type[np.signedinteger[Any]], ...]) ->
     return next((kind for kind in kinds if largest <= np.iinfo(kind).max), np.float64)
 
 
-def _aligned(shape: tuple[int, ...], kind: type[np.signedinteger[Any]]) -> NDArray[Any]:
+def _aligned(shape: tuple[int, ...], kind: DTypeLike) -> NDArray[Any]:
     """Return zeros that begin at a multiple of 64 bytes: no vector lies across two lines of the cache."""
     size = math.prod(shape) * np.dtype(kind).itemsize
     memory = np.zeros(size + 64, np.uint8)
@@ -343,8 +336,15 @@ def _cached_fields(sample: QuenchedSample, replicas: int) -> kernels.CachedField
             max(largest, sizes.max(initial=0.0)),
             max(field, sizes.sum(axis=1, dtype=np.float64).max(initial=0.0)),
         )
-    couplings = couplings.astype(_shortest(largest, (np.int8, np.int16, np.int32)))
-    kind = _shortest(field, (np.int16, np.int32, np.int64)) if couplings.dtype.kind == "i" else np.float64
-    fields = np.zeros((replicas, N), dtype=kind)
-    kept = float(diagonal) if sample.model.interaction == "all" else 0.0
-    return kernels.CachedFields(couplings, fields, sample.prefactor, kept)
+    filled, coupling = -(-N // lanes.STEP) * lanes.STEP, _shortest(largest, (np.int8, np.int16, np.int32))
+    short: tuple[type[np.signedinteger[Any]], ...] = (np.int16, np.int32) if field < kernels.LARGEST_FIELD else ()
+    kind = np.float64 if coupling is np.float64 else _shortest(field, (*short, np.int64))
+    kept = _aligned((N, filled), coupling)
+    kept[:, :N] = couplings
+    return kernels.CachedFields(
+        kept,
+        np.zeros(N, np.int32),
+        _aligned((replicas, filled), kind),
+        sample.prefactor,
+        float(diagonal) if sample.model.interaction == "all" else 0.0,
+    )

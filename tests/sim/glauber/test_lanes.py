@@ -9,66 +9,116 @@ import pytest
 from numba import njit
 
 from sim.glauber import lanes
-from sim.glauber.lanes import LANES, SITES
+from sim.glauber.lanes import LANES, SITES, STEP, VECTORS
 
 
 @njit
-def fields(X, S, H):
-    lanes.fields(X, S, H)
+def fields(tile, S, H):
+    lanes.fields(tile, S, H)
 
 
 @njit
-def settle(H, gram, squares, spins, bounds, changes, moved, heat_bath):
-    return lanes.settle(H, gram, squares, spins, bounds, changes, moved, heat_bath)
+def settle_block(H, limits, spins, gram, rows, S):
+    return lanes.settle_block(H, limits, spins, gram, rows, S)
 
 
 @njit
-def accumulate(X, changes, moved, count, S):
-    lanes.accumulate(X, changes, moved, count, S)
+def settle_fields(group, limits, spins, couplings, fields):
+    return lanes.settle_fields(group, limits, spins, couplings, fields)
 
 
-def by_row(S):
-    return S.transpose(0, 2, 1).reshape(-1, LANES).astype(np.int64)
+@njit
+def contains(values, value):
+    return lanes.contains(values, value)
 
 
-def check(L=48):
-    rng = np.random.default_rng(1)
-    X = rng.integers(-9, 10, (SITES, L)).astype(np.int16)
-    S = rng.integers(-(2**15), 2**15, (L // 2, LANES, 2)).astype(np.int16)
+def settled(H, limits, spins, products):
+    """Return spins after updates in their order, whose flips change fields by the products; and all changes."""
+    at, spins, change = H.astype(np.int64), spins.astype(np.int64), np.zeros(H.size, np.int64)
+    for i in range(H.size):
+        if (at[i] > limits[i]) != (spins[i] > 0):
+            change[i] = -2 * spins[i]
+            at += change[i] * products[i]
+    return spins + change, change
+
+
+def random_limits(rng, H):
+    """Return limits that some spins flip at and most do not, with stretches at which none or all do."""
+    spins = 2 * rng.integers(0, 2, H.size) - 1
+    # Above the field a spin down stays.
+    limits = H - spins * rng.integers(1, 10**6, H.size) * np.where(rng.random(H.size) < 0.2, -1, 1)
+    limits[3:9], limits[20:24] = (H - spins * 10**8)[3:9], (H + spins * 10**8)[20:24]
+    return limits.astype(np.int32), spins.astype(np.int8)
+
+
+def check_block(L, kind, entry, wide_gram):
+    rng, width = np.random.default_rng(L), 2 if kind is np.int16 else 1
+    filled, largest = -(-L // STEP) * STEP, 9 if np.iinfo(entry).bits == 8 else 2000
+    rows = np.zeros((SITES, filled), entry)
+    rows[:, :L] = rng.integers(-largest, largest + 1, (SITES, L))
+    rows[0] = 1
+    limit = 2**15 if width == 2 else 2**17
+    S = rng.integers(-limit // 2, limit // 2, filled).astype(kind)
     # The extremes of a pair: two products of -2^15 are 2^31, which 32 bits do not hold; 2^15 - 1 they do.
-    X[0], S[:, 0], S[:, 1] = 1, -(2**15), 2**15 - 1
-    H = np.zeros((SITES, LANES), np.int32)
-    fields(X, S, H)
-    np.testing.assert_array_equal(H, X.astype(np.int64) @ by_row(S))
-    gram = (X.astype(np.int64) @ X.T).astype(np.int32)
-    squares = gram.diagonal().copy()
-    for heat_bath in (True, False):
-        spins = (2 * rng.integers(0, 2, (SITES, LANES)) - 1).astype(np.int32)
-        bounds = rng.integers(-(10**6), 10**6, (SITES, LANES)).astype(np.int32)
-        # Sites at which no lane changes.
-        bounds[::3], spins[::3] = -(2**31), np.where(heat_bath, 1, spins[::3])
-        changes, moved = np.zeros((SITES, LANES, 2), np.int16), np.zeros(SITES, np.int32)
-        at, expected, change = H.astype(np.int64), spins.copy(), np.zeros_like(spins)
-        for b in range(SITES):
-            if heat_bath:
-                expected[b] = np.where(at[b] - spins[b] * squares[b] > bounds[b], 1, -1)
-            else:
-                expected[b] = np.where(spins[b] * at[b] - squares[b] < bounds[b], -spins[b], spins[b])
-            change[b] = expected[b] - spins[b]
-            at[b + 1 :] += gram[b, b + 1 :, None].astype(np.int64) * change[b]
-        count = settle(H.copy(), gram, squares, spins, bounds, changes, moved, heat_bath)
-        np.testing.assert_array_equal(spins, expected)
-        np.testing.assert_array_equal(changes, np.stack([change, change], axis=2))
-        assert moved[:count].tolist() == np.flatnonzero(change.any(axis=1)).tolist()
-        assert 0 < count < SITES
-        S_before = by_row(S)
-        accumulate(X, changes, moved, count, S)
-        np.testing.assert_array_equal(by_row(S), (S_before + X.T.astype(np.int64) @ change).astype(np.int16))
+    S[:4] = -limit, limit - 1, -limit, limit - 1
+    length = -(-L // 4) * 4
+    tile = np.ascontiguousarray(rows[:, :length].reshape(VECTORS, LANES, length // width, width).transpose(0, 2, 1, 3))
+    H = np.zeros((VECTORS, LANES), np.int32)
+    fields(tile, S, H)
+    rows_of_tile = np.where(np.arange(filled) < length, rows, 0).astype(np.int64)
+    np.testing.assert_array_equal(H.ravel(), rows_of_tile @ S)
+    products = rows.astype(np.int64) @ rows.T.astype(np.int64)
+    gram = (2 * products).astype(np.int32 if wide_gram else np.int16)
+    assert (gram == 2 * products).all()
+    limits, spins = random_limits(rng, H.ravel())
+    expected, change = settled(H.ravel(), limits, spins, products)
+    S_expected = (S + rows.T.astype(np.int64) @ change).astype(kind)
+    count = settle_block(H, limits, spins, gram.reshape(SITES, VECTORS, LANES), rows, S)
+    np.testing.assert_array_equal(spins, expected)
+    np.testing.assert_array_equal(S, S_expected)
+    assert count == np.count_nonzero(change)
+    assert 0 < count < SITES
 
 
-@pytest.mark.parametrize("L", [16, 48, 256])
-def test_this_processor(L):
-    check(L)
+def check_fields(kind, coupling):
+    rng, N = np.random.default_rng(1), 50
+    largest = 100 if np.iinfo(coupling).bits == 8 else 200
+    couplings = np.zeros((N, 64), coupling)
+    couplings[:, :N] = rng.integers(-largest, largest, (N, N))
+    couplings[:, :N] += couplings[:, :N].T // 2
+    start = rng.integers(-20_000, 20_000, 64).astype(kind)
+    for group in range(N // LANES):
+        sites = slice(group * LANES, (group + 1) * LANES)
+        limits, spins = (np.tile(part, 2)[:N] for part in random_limits(rng, start[:32].astype(np.int64)))
+        values, before = start.copy(), spins.copy()
+        products = couplings[sites, sites].astype(np.int64)
+        expected, change = settled(start[sites], limits[sites], spins[sites], products)
+        count = settle_fields(group, limits, spins, couplings, values)
+        np.testing.assert_array_equal(spins[sites], expected)
+        np.testing.assert_array_equal(np.delete(spins, np.r_[sites]), np.delete(before, np.r_[sites]))
+        np.testing.assert_array_equal(values, start + change @ couplings[sites].astype(np.int64))
+        assert count == np.count_nonzero(change) > 0
+
+
+def check():
+    for L in (3, 32, 77, 256):
+        check_block(L, np.int16, np.int8, False)
+        check_block(L, np.int32, np.int8, False)
+    check_block(77, np.int16, np.int16, True)
+    check_block(77, np.int32, np.int16, True)
+    check_fields(np.int16, np.int8)
+    check_fields(np.int32, np.int16)
+
+
+def test_this_processor():
+    check()
+
+
+def test_one_number_among_many():
+    values = np.arange(STEP, dtype=np.int32)
+    assert all(contains(values, value) for value in values)
+    assert not contains(values, -1)
+    assert not contains(values, STEP)
 
 
 @pytest.mark.parametrize("features", ["", "+avx2", "+avx512f,+avx512bw"])
