@@ -1,1 +1,1 @@
-"""What the mathematics predicts: replica-symmetric theory of Hebbian networks."""
+"""What the mathematics predicts: replica-symmetric theory of Hebbian networks, kernels of wide networks."""

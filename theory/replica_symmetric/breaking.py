@@ -39,7 +39,7 @@ from theory.replica_symmetric.disorder import Network, network
 from theory.replica_symmetric.lines import glass_temperature
 from theory.replica_symmetric.solve import solve_network
 from theory.replica_symmetric.spinodal import largest_load
-from theory.replica_symmetric.threads import spread
+from theory.threads import spread
 
 VARIABLES = {
     "m": ("overlap with the retrieved pattern", "1"),

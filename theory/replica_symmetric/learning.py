@@ -24,7 +24,7 @@ from hebbian import DenseHebbian, validation
 from theory.replica_symmetric.axes import data_axes, line, load_axis
 from theory.replica_symmetric.disorder import Network, network
 from theory.replica_symmetric.saddle import RETRIEVAL, retrieves, solve_point
-from theory.replica_symmetric.threads import spread
+from theory.threads import spread
 
 #: Where this many examples are too few, any number is taken to be.
 LARGEST_EXAMPLES = 10**15

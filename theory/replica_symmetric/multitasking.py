@@ -25,7 +25,7 @@ from hebbian import MultitaskingHebbian, validation
 from theory.replica_symmetric.amplitudes import SAME, State, descend, hierarchy, mixture, states
 from theory.replica_symmetric.axes import ENERGY_UNIT, data_axes, label, models_along
 from theory.replica_symmetric.pattern_average import LARGEST_ENUMERATION, LOWEST_T, Entries, entries
-from theory.replica_symmetric.threads import spread
+from theory.threads import spread
 
 STARTS = ("hierarchical", "pure", "parallel", "lowest")
 PHASES = ("paramagnetic", "retrieval", "hierarchical", "partially_ordered", "parallel")

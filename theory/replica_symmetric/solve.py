@@ -8,7 +8,7 @@ from hebbian import DenseHebbian, validation
 from theory.replica_symmetric import disorder, saddle, thermodynamics
 from theory.replica_symmetric.axes import ENERGY_UNIT, data_axes, label, load_axis, models_along
 from theory.replica_symmetric.field import ROUNDING
-from theory.replica_symmetric.threads import spread
+from theory.threads import spread
 
 BRANCHES = {"retrieval": saddle.RETRIEVAL, "glass": saddle.GLASS, "paramagnet": saddle.PARAMAGNET}
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from hebbian import DenseHebbian, MultitaskingHebbian
+from theory import threads
 from theory.replica_symmetric import (
     learning_threshold,
     mixture,
@@ -9,7 +10,6 @@ from theory.replica_symmetric import (
     one_step_critical_load,
     one_step_solve,
     solve,
-    threads,
 )
 
 LEARNED = {"training": "supervised", "quality": 0.7, "examples": 20}
