@@ -13,9 +13,11 @@ from scipy.special import softmax, xlogy
 from hebbian import validation
 from hebbian.fixed_point import solve_mean_field
 from hebbian.potts import GroupLayout, PairwiseModel, coupling_bounds
-from hebbian.splitting import contraction_factor, optimal_step
+from hebbian.prepared_coupling import TangentCoordinates
+from hebbian.splitting import CONTRACTING, contraction_factor, optimal_step
 
 __all__ = [
+    "asymptotic_rate",
     "contraction_factor",
     "critical_coupling",
     "error_bound",
@@ -23,6 +25,7 @@ __all__ = [
     "kl_gap",
     "log_partition_bound",
     "optimal_step",
+    "start_bound",
     "susceptibility",
 ]
 
@@ -174,11 +177,115 @@ def susceptibility(q: ArrayLike, model: PairwiseModel) -> NDArray[np.float64]:
         If the model is not a PairwiseModel, or q has another shape or is not made of probabilities.
     """
     _check_model(model)
-    q = validation.finite("q", q, (model.layout.size,))
-    q = _probabilities(q, model.layout)
-    J = np.diag(q) - np.where(model.layout.block_mask(), np.outer(q, q), 0.0)
-    chi = np.linalg.solve(np.eye(q.size) - J @ model.coupling, J)
+    J = _covariance(_one(q, "q", model), model)
+    chi = np.linalg.solve(np.eye(len(J)) - J @ model.coupling, J)
     return (chi + chi.T) / 2
+
+
+def asymptotic_rate(
+    q: ArrayLike, model: PairwiseModel, method: str, step: float | None = None, relaxation: float = 1.0
+) -> float:
+    r"""Return the factor by which the error of a method falls at each step near the solution.
+
+    The largest modulus of an eigenvalue of the derivative of a step, on the tangent space of the simplices:
+
+    .. math::
+        \textrm{mirror, parallel, damped:} \quad & (1 - t) I + t \Phi J \\
+        \textrm{forward-backward:} \quad & P ((1 - a) I + a \Phi), \qquad P = (a I + (1 - a) J)^{-1} J \\
+        \textrm{Peaceman-, Douglas-Rachford:} \quad & I + 2 \kappa (V (2 P - I) - P), \qquad
+            V = ((1 + a) I - a \Phi)^{-1} \\
+        \textrm{softmax-only:} \quad & \textrm{the same with } P = \rho J, \; V = (2 I - \Phi / \rho)^{-1}
+
+    with J as in `susceptibility`. It is at most `contraction_factor`; at 1 or more the solution repels.
+
+    Parameters
+    ----------
+    q : array_like
+        Solution of mean field, shape (N,).
+    model : PairwiseModel
+        Coupling and bias.
+    method : str
+        As in `contraction_factor`.
+    step : float, optional
+        a, rho or t; `optimal_step` by default.
+    relaxation : float
+        kappa in (0, 1] of Peaceman-Rachford; Douglas-Rachford has half of it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the model is not a PairwiseModel, q has another shape or is not made of probabilities, a number is out of
+        range, or the method has no fixed step.
+    """
+    J, kappa = _covariance(_one(q, "q", model), model), validation.real("relaxation", relaxation, above=0.0, maximum=1)
+    step = _step(method, step, model)
+    basis = TangentCoordinates(model.layout).expand(np.eye(model.layout.size - model.layout.n_groups))
+    J, coupling, identity = basis @ J @ basis.T, basis @ model.coupling @ basis.T, np.eye(len(basis))
+    if method in ("mirror", "parallel", "damped"):
+        derivative = (1 - step) * identity + step * coupling @ J
+    else:
+        P = step * J if method == "softmax_pr" else np.linalg.solve(step * identity + (1 - step) * J, J)
+        shifted = 2 * identity - coupling / step if method == "softmax_pr" else identity + step * (identity - coupling)
+        if method == "forward_backward":
+            derivative = P @ ((1 - step) * identity + step * coupling)
+        else:
+            twice = kappa if method == "douglas_rachford" else 2 * kappa
+            derivative = identity + twice * (np.linalg.solve(shifted, 2 * P - identity) - P)
+    return float(np.abs(np.linalg.eigvals(derivative)).max(initial=0.0))
+
+
+def start_bound(q: ArrayLike, start: ArrayLike, model: PairwiseModel, method: str, step: float | None = None) -> float:
+    r"""Return what the Euclidean error after n steps is at most, over `contraction_factor` to the power n.
+
+    The distance of the states that start and solution have, times how far apart their probabilities can be: 1 for
+    forward-backward and damped, whose state is q; 1/2 for a softmax; 1/(1 + a) for the proximal step.
+
+    Parameters
+    ----------
+    q : array_like
+        Solution of mean field, shape (N,), positive.
+    start : array_like
+        Probabilities of the start, shape (N,), positive.
+    model : PairwiseModel
+        Coupling and bias.
+    method : str
+        As in `contraction_factor`.
+    step : float, optional
+        a, rho or t; `optimal_step` by default.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the model is not a PairwiseModel, q or the start has another shape or is not made of positive
+        probabilities, a number is out of range, or the method has no fixed step.
+    """
+    ends = [_one(x, name, model) for x, name in ((q, "q"), (start, "start"))]
+    if min(x.min() for x in ends) <= 0:
+        raise ValueError(f"q and start have entries from {min(x.min() for x in ends)}; allowed: above 0")
+    step = _step(method, step, model)
+    apart, logarithms = ends[0] - ends[1], model.layout.tangent(np.log(ends[0]) - np.log(ends[1]))
+    if method in ("forward_backward", "damped"):
+        return float(np.linalg.norm(apart))
+    if method in ("peaceman_rachford", "douglas_rachford"):
+        return float(np.linalg.norm(step * logarithms + (1 - step) * apart)) / (1 + step)
+    return float(np.linalg.norm(logarithms)) / 2
+
+
+def _one(q: ArrayLike, name: str, model: PairwiseModel) -> NDArray[np.float64]:
+    """Return probabilities without a batch, or raise."""
+    _check_model(model)
+    return _probabilities(validation.finite(name, q, (model.layout.size,)), model.layout)
+
+
+def _covariance(q: NDArray[np.float64], model: PairwiseModel) -> NDArray[np.float64]:
+    return np.diag(q) - np.where(model.layout.block_mask(), np.outer(q, q), 0.0)
+
+
+def _step(method: str, step: float | None, model: PairwiseModel) -> float:
+    validation.choice("method", method, CONTRACTING)
+    if step is not None:
+        return validation.real("step", step, above=0.0)
+    return optimal_step(method, *coupling_bounds(model.coupling, model.layout))
 
 
 def _check_model(model: object) -> None:

@@ -190,6 +190,27 @@ def test_free_energy_never_rises_whatever_the_coupling(method):
     assert max(rises) > 1
 
 
+@pytest.mark.parametrize(("factor", "converges"), [(1.0, True), (1.96, True), (2.04, False)])
+def test_mirror_converges_up_to_twice_its_step_and_not_beyond(factor, converges):
+    model = frustrated()
+    suppressed = np.where(np.arange(60) % 3 == 2, -40.0, 0.0)
+    near = group_means(np.random.default_rng(0).normal(size=(5, 60)) * 1e-3 + suppressed, model.layout)
+    with warnings.catch_warnings(action="ignore"):
+        solution = solve_mean_field(
+            model.coupling, np.tile(suppressed, (5, 1)), model.layout, method="mirror", step=factor / 10.025, init=near,
+            max_iter=3000,
+        )  # fmt: skip
+    assert solution.converged == converges
+    if factor == 1:
+        default = solve_mean_field(model.coupling, suppressed, model.layout, method="mirror", init=near[0])
+        assert (
+            default.products
+            == solve_mean_field(
+                model.coupling, suppressed, model.layout, method="mirror", init=near[0], step=1 / 10.025
+            ).products
+        )
+
+
 @pytest.mark.parametrize(("method", "accelerate"), METHODS_AND_ACCELERATION)
 def test_certificate_holds_at_every_iterate(method, accelerate):
     model = mixed_model(1)

@@ -84,3 +84,7 @@ def test_axes_of_one_value_are_measured_reported_and_drawn(tmp_path):
 def test_couplings_without_unique_solution_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"lambda_max = 2\.1"):
         running.compute(accuracy.SCRIPT, TINY | {"strength": np.array([2.1])}, tmp_path / "results.h5")
+
+
+def test_a_killed_run_resumes_to_the_same_file(out, tmp_path):
+    running.assert_resumes(accuracy.SCRIPT, TINY, tmp_path / "killed.h5", out, tasks=7)

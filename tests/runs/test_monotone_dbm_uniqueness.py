@@ -75,3 +75,7 @@ def test_figure_is_written_as_png_and_pdf(out):
     paths = figures.save(figure, out)
     assert [path.suffix for path in paths] == [".png", ".pdf"]
     assert all(path.stat().st_size > 10_000 for path in paths)
+
+
+def test_a_killed_run_resumes_to_the_same_file(out, tmp_path):
+    running.assert_resumes(uniqueness.SCRIPT, TINY, tmp_path / "killed.h5", out, tasks=14)

@@ -1,14 +1,23 @@
 import itertools
+import warnings
 
 import numpy as np
 import pytest
 
 from hebbian.fixed_point import solve_adjoint, solve_mean_field
 from hebbian.potts import GroupLayout, PairwiseModel, coupling_bounds, monotone_coupling
-from hebbian.splitting import contraction_factor
+from hebbian.splitting import CONTRACTING, contraction_factor
 from tests.hebbian.test_potts import random_model, reference
 from theory import monotone_dbm
-from theory.monotone_dbm import error_bound, free_energy, kl_gap, log_partition_bound, susceptibility
+from theory.monotone_dbm import (
+    asymptotic_rate,
+    error_bound,
+    free_energy,
+    kl_gap,
+    log_partition_bound,
+    start_bound,
+    susceptibility,
+)
 
 
 def solve(model, **options):
@@ -144,15 +153,77 @@ def test_bounds_of_the_steps_are_those_of_the_solver():
         assert rate == pytest.approx(monotone_dbm.contraction_factor(method, low, high), rel=1e-12)
 
 
+def options_of(method, step, relaxation):
+    step = {} if step is None else {"rho" if method == "softmax_pr" else "step": step}
+    return {"method": method, "relaxation": relaxation} | step
+
+
+RATES = [
+    *((method, None, 1.0) for method in CONTRACTING),
+    ("softmax_pr", 1.3, 0.7),
+    ("forward_backward", 0.125, 1.0),
+    ("peaceman_rachford", 0.4, 0.6),
+    ("douglas_rachford", 2.0, 0.8),
+    ("mirror", 0.3, 1.0),
+]
+
+
+@pytest.mark.parametrize(("method", "step", "relaxation"), RATES)
+@pytest.mark.parametrize("seed", range(2))
+def test_asymptotic_rate_is_that_of_the_derivative_of_a_step(method, step, relaxation, seed):
+    model = small_model(seed)
+    q, rng = solve(model, tol=1e-14), np.random.default_rng(seed)
+    # One step from many points near the solution, which is the first of them.
+    logarithms = np.log(q) + 1e-6 * rng.normal(size=(60, q.size)) * (np.arange(60) > 0)[:, None]
+    near = (
+        np.exp(logarithms) / np.add.reduceat(np.exp(logarithms), model.layout.offsets[:-1], -1)[:, model.layout.groups]
+    )
+    with warnings.catch_warnings(action="ignore"):
+        before, after = solve_mean_field(
+            model.coupling, np.tile(model.bias, (60, 1)), model.layout, init=near, max_iter=1, tol=1e-15, record=True,
+            **options_of(method, step, relaxation),
+        ).history.states  # fmt: skip
+    derivative = np.linalg.pinv(before[1:] - before[0], rcond=1e-4) @ (after[1:] - after[0])
+    found = np.abs(np.linalg.eigvals(derivative)).max()
+    rate = asymptotic_rate(q, model, method, step, relaxation)
+    assert rate == pytest.approx(found, rel=1e-3)
+    bound = contraction_factor(method, *coupling_bounds(model.coupling, model.layout), step, relaxation)
+    assert 0.01 < rate <= bound
+
+
+@pytest.mark.parametrize(("method", "step", "relaxation"), RATES)
+def test_start_bound_limits_the_error_of_every_step(method, step, relaxation):
+    model = small_model(3)
+    q = solve(model, tol=1e-14)
+    bound = contraction_factor(method, *coupling_bounds(model.coupling, model.layout), step, relaxation)
+    nearest = 0.0
+    for change in np.random.default_rng(4).normal(size=(20, q.size)) * 10.0 ** np.linspace(-3, 1, 20)[:, None]:
+        weights = q * np.exp(change)
+        start = weights / np.add.reduceat(weights, model.layout.offsets[:-1])[model.layout.groups]
+        with warnings.catch_warnings(action="ignore"):
+            history = solve_mean_field(
+                model.coupling, model.bias, model.layout, init=start, max_iter=15, tol=1e-15, record=True,
+                **options_of(method, step, relaxation),
+            ).history  # fmt: skip
+        error = np.linalg.norm(np.concatenate(history.q) - q, axis=-1)
+        limit = start_bound(q, start, model, method, step) * bound ** np.arange(len(error))
+        assert (error <= limit * (1 + 1e-9) + 1e-12).all()
+        nearest = max(nearest, error[0] / limit[0])
+    assert nearest > 0.3
+
+
 def test_bad_input_is_refused():
     model = small_model(0)
     strong = PairwiseModel(2.1 * np.kron([[0, 1], [1, 0]], np.eye(2)), np.zeros(4), GroupLayout([(2, 2)]))
+    small = PairwiseModel(np.zeros((2, 2)), np.zeros(2), GroupLayout([(1, 2)]))
     q = solve(model)
     for call in (
         lambda m: free_energy(q, m),
         log_partition_bound,
         lambda m: kl_gap(m, 1.0),
         lambda m: error_bound(q, m),
+        lambda m: asymptotic_rate(q, m, "mirror"),
+        lambda m: start_bound(q, q, m, "mirror"),
     ):
         with pytest.raises(TypeError, match="model = 3 is a int; allowed: PairwiseModel"):
             call(3)
@@ -173,3 +244,15 @@ def test_bad_input_is_refused():
         log_partition_bound(strong)
     with pytest.raises(ValueError, match="log_z = nan is out of range"):
         kl_gap(model, float("nan"))
+    for call, words in (
+        (lambda: asymptotic_rate(q, model, "newton"), "method = 'newton' is unknown; allowed: 'softmax_pr', "),
+        (lambda: asymptotic_rate(q, model, "mirror", -1.0), "step = -1.0 is out of range"),
+        (lambda: asymptotic_rate(q, model, "softmax_pr", None, 1.5), "relaxation = 1.5 is out of range"),
+        (lambda: asymptotic_rate(2 * q, model, "mirror"), "sums of groups from 2"),
+        (lambda: start_bound(q, q[:3], model, "mirror"), r"start has shape \(3,\); allowed: \(17,\)"),
+        (lambda: start_bound(q, np.eye(2)[0], small, "mirror"), "q has shape"),
+        (lambda: start_bound(np.eye(2)[0], np.eye(2)[0], small, "mirror"), "q and start have entries from 0.0"),
+        (lambda: start_bound(q, q, model, "newton"), "method = 'newton' is unknown"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()
