@@ -198,9 +198,9 @@ def learning_curve(
     Returns
     -------
     xarray.Dataset
-        Along (sample, target, n): ``error``, mean square on test inputs over the variance of their labels; ``absolute``,
-        mean absolute error over their standard deviation; ``lam``, the penalty; ``norm2``, the squared norm of the
-        coefficients.
+        Along (sample, target, n): ``error``, mean square on test inputs over the variance of their labels;
+        ``absolute``, mean absolute error over their standard deviation; ``lam``, the penalty; ``norm2``, the squared
+        norm of the coefficients.
 
     Raises
     ------

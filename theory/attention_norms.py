@@ -72,7 +72,9 @@ def rkhs_norm_bound(
     d = validation.integer("d", d, minimum=target.d, maximum=target.d)
     N, orders = validation.integer("N", N, minimum=1), validation.integer("orders", orders, minimum=1, maximum=20)
     if model == "brfa":
-        return _biased_norm(target, validation.real("error", error or _MISSING, above=0.0, below=1.0))
+        return _biased_norm(
+            target, validation.real("error", _MISSING if error is None else error, above=0.0, below=1.0)
+        )
     remaining = 1 - math.sqrt(validation.real("error", error or 0.0, minimum=0.0, below=1.0))
     u, w = target.degrees
     lowest = target.lowest_order if model == "rfa" else u + w
@@ -92,13 +94,14 @@ def _biased_norm(target: Target, error: float) -> float:
     along = float(np.trace(target.S)) / d if q else 0.0
     across = target.S - along * np.eye(d)
     norm = 0.0
+    # Powers of the mean score times tensors that differ in the number of slots that hold no constant: orthogonal ones.
     for j in range(q + 1):
         part = Target(target.beta, target.query, j, target.keys, across)
-        size = math.comb(q, j) * abs(along) ** (q - j) * math.sqrt(part.squared_norm())
+        size = (math.comb(q, j) * abs(along) ** (q - j)) ** 2 * part.squared_norm()
         # Rounding leaves some of the identity across.
-        if size > 1e-12:
-            norm += size * math.sqrt(_fitted_norm(*part.degrees, q - j, d, error))
-    return norm**2
+        if size > 1e-24:
+            norm += size * _fitted_norm(*part.degrees, q - j, d, error)
+    return norm
 
 
 def _fitted_norm(u: int, w: int, power: int, d: int, error: float) -> float:

@@ -272,7 +272,7 @@ def _with_constant(x: torch.Tensor) -> torch.Tensor:
 def _check_tokens(x: torch.Tensor, d: int) -> None:
     """Raise unless x has the shape (B, N + 1 >= 2, d) and is finite; what is compiled checks the shape alone."""
     if not isinstance(x, torch.Tensor):
-        raise TypeError(f"x = {x!r} is a {type(x).__name__}; allowed: torch.Tensor")
+        raise TypeError(f"x is a {type(x).__name__}; allowed: torch.Tensor")
     if x.ndim != 3 or x.shape[1] < 2 or x.shape[2] != d:
         raise ValueError(f"x has shape {tuple(x.shape)}; allowed: (any, at least 2 tokens: a query and keys, d = {d})")
     if not torch.compiler.is_compiling() and not x.isfinite().all():
