@@ -68,7 +68,7 @@ def test_parts_that_may_be_missing_lower_the_bound():
 
 
 def test_functions_of_biased_norms_are_in_the_space():
-    """What is left of a target at the bound has, on a sample, an interpolating norm below the bound and a small rest."""
+    """On a sample, functions of norms up to the bound come within the stated error of the target."""
     x = sample_tokens(400, N, D, np.random.default_rng(2))
     K = theory.brfa_kernel(x)
     for target in (key_power(BETA, 1), correlation_weighted(BETA, 1), query_power(BETA, 1)):
