@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import xarray as xr
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from hebbian.attention_targets import Target, correlation_weighted, key_power, partly_aligned, query_power
 from hebbian.nn import attention_features as layers
@@ -42,7 +43,7 @@ PENALTIES = 10.0 ** np.arange(-6, 2)
 # Penalty at which finitely many heads are compared with infinitely many.
 FIXED = 1e-3
 # Ratios of errors that are drawn at their place.
-GAINS = (0.25, 8.0)
+GAINS = (1 / 32, 8.0)
 # Largest bound that is drawn.
 LARGEST_NORM = 1e3
 # Part of a target that its norm may miss, and orders that share it.
@@ -357,12 +358,20 @@ def draw_curves(axes: plt.Axes, compared: xr.Dataset, target: str) -> None:
     axes.plot([], [], color="grey", label="kernel, infinitely many heads")
     axes.set(xscale="log", yscale="log", xlabel="training inputs $n$", ylabel="test error over variance")
     number_axis(axes, compared["n"].values)
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", loc="lower left")
 
 
 def number_axis(axes: plt.Axes, values: np.ndarray) -> None:
-    """Write the values themselves on a logarithmic horizontal axis."""
+    """Write the values themselves on a logarithmic horizontal axis, and plain numbers on the vertical one."""
     axes.set_xticks(values, [str(int(value)) for value in values])
+    plain_numbers(axes)
+
+
+def plain_numbers(axes: plt.Axes) -> None:
+    """Write 1, 2 and 5 times powers of ten on a logarithmic vertical axis, or the powers alone where they are many."""
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 300 * low else (1.0,)))
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.minorticks_off()
 
 
@@ -385,11 +394,11 @@ def draw_gains(axes: plt.Axes, keys: xr.Dataset, correlation: xr.Dataset) -> Non
     axes.set_yticks(range(len(rows)), [name for name, _ in rows])
     axes.invert_yaxis()
     axes.set(xlabel="error of RFA over error of BRFA", xscale="log", xlim=GAINS)
-    axes.set_xticks([0.25, 0.5, 1, 2, 4, 8], ["1/4", "1/2", "1", "2", "4", r"$\geq 8$"])
+    axes.set_xticks([1 / 32, 1 / 8, 1 / 2, 2, 8], ["1/32", "1/8", "1/2", "2", r"$\geq 8$"])
     axes.minorticks_off()
     text = f"(c) $n$ = {int(keys['n'][-1])}, with correlation {int(correlation['n'][-1])}"
     axes.set_title(text, fontsize="medium")
-    axes.legend(fontsize="small", loc="upper right")
+    axes.legend(fontsize="small", loc="lower left")
 
 
 def draw_width(axes: plt.Axes, compared: xr.Dataset) -> None:
@@ -400,16 +409,17 @@ def draw_width(axes: plt.Axes, compared: xr.Dataset) -> None:
         style = figures.POINTS | {"color": colour, "marker": marker}
         axes.errorbar(heads, at["error_mean"], at["error_error"], label=f"error, {model.upper()}", **style)
         axes.axhline(float(at["predicted_mean"]), color=colour, linewidth=1.2)
-        hollow = style | {"markerfacecolor": "white", "label": f"distance of outputs, {model.upper()}"}
+        hollow = style | {"markerfacecolor": "white", "label": f"distance, {model.upper()}"}
         axes.errorbar(heads, at["distance_mean"], at["distance_error"], **hollow)
     distance = compared["distance_mean"].mean("model")
     line = [float(distance[-1]) * theory.head_error(int(M)) / theory.head_error(int(heads[-1])) for M in heads]
     axes.plot(heads, line, color="grey", linewidth=1, label=r"$\propto M^{-1/2}$")
-    axes.plot([], [], color="black", linewidth=1.2, label="error, infinitely many heads")
+    axes.plot([], [], color="black", linewidth=1.2, label="error, kernel")
     axes.set(xscale="log", yscale="log", xlabel="heads $M$", ylabel="error over variance; distance over std. dev.")
+    axes.set_ylim(None, 8 * float(compared["error_mean"].max()))
     number_axis(axes, heads.values)
-    axes.set_title(r"(d) keys, $p = 2$, fixed $\lambda$", fontsize="medium")
-    axes.legend(fontsize="small")
+    axes.set_title(r"(d) function (a), fixed $\lambda$", fontsize="medium")
+    axes.legend(fontsize="small", ncols=2, loc="upper right")
 
 
 def draw_risk(axes: plt.Axes, keys: xr.Dataset, correlation: xr.Dataset) -> None:
@@ -426,6 +436,7 @@ def draw_risk(axes: plt.Axes, keys: xr.Dataset, correlation: xr.Dataset) -> None
     axes.plot([0.5, 2.0], [0.5, 2.0], color="black", linewidth=1.2, label="the bound itself")
     axes.set(xscale="log", yscale="log", ylim=(None, 2.0), ylabel="mean absolute error over std. dev.")
     axes.set_xlabel(r"bound $2 (\Vert f \Vert^2 K / n)^{1/2}$ over std. dev.")
+    plain_numbers(axes)
     axes.set_title("(e) all targets; hollow: with correlation", fontsize="medium")
     axes.legend(fontsize="small", loc="lower right")
 

@@ -131,10 +131,9 @@ class RandomFeatureAttention(nn.Module):
         rows = torch.einsum("ba,mac->bmc", xt[:, 0], self.W)
         scores = rows @ keys.transpose(1, 2)
         if self.activation == "softmax":
-            weights = torch.softmax(scores, -1)
-        else:
-            weights = (torch.relu(scores) if self.activation == "relu" else torch.exp(scores)) / keys.shape[1]
-        return (weights @ keys).flatten(1)
+            return (torch.softmax(scores, -1) @ keys).flatten(1)
+        weights = torch.relu(scores) if self.activation == "relu" else torch.exp(scores)
+        return (weights @ keys).flatten(1) / keys.shape[1]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return f of inputs of shape (B, N + 1, d), shape (B,)."""
