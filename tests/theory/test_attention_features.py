@@ -84,6 +84,7 @@ def test_duplicated_keys_change_nothing(name):
     X, Y = inputs()
     twice = np.concatenate([X, X[:, 1:]], 1)
     np.testing.assert_allclose(KERNELS[name](twice, Y), KERNELS[name](X, Y), atol=1e-13)
+    np.testing.assert_allclose(KERNELS[name](twice), KERNELS[name](X), atol=1e-13)
 
 
 def test_no_bias_is_the_kernel_without():
