@@ -22,7 +22,7 @@ from hebbian import validation
 from hebbian.attention_targets import check_tokens, identity_bias
 from theory import rectified_moments as moments
 from theory.attention_norms import MODELS, rkhs_norm_bound
-from theory.replica_symmetric.threads import spread
+from theory.threads import spread
 
 __all__ = [
     "BACKENDS",
