@@ -137,7 +137,7 @@ def test_training_in_full_learns_and_keeps_the_best_epoch():
     target = key_power(BETA, 2)
     layers, threads = [ReluAttentionLayer(D, 8, seed=1) for _ in range(2)], torch.get_num_threads()
     before = layers[0].W.detach().clone()
-    errors = [learning.train_attention(layer, x, target(x), x_val, target(x_val), epochs=20) for layer in layers]
+    errors = [learning.train_attention(layer, x, target(x), x_val, target(x_val), epochs=60) for layer in layers]
     np.testing.assert_array_equal(*errors)
     assert torch.get_num_threads() == threads
     assert (layers[0].W != before).any()
