@@ -1,0 +1,20 @@
+"""Neural layers, one file a paper; needs PyTorch, which the extra ``nn`` brings."""
+
+try:
+    import torch  # noqa: F401
+except ImportError as error:
+    raise ImportError('torch is not installed; allowed: pip install "hebbian[nn]"') from error
+
+from hebbian.nn.monotone_dbm import MeanFieldLayer, MeanFieldOutput, MonotoneDBM, SoftmaxProx
+from hebbian.nn.monotone_dbm_conv import MonotoneConvDBM
+from hebbian.nn.monotone_dbm_loss import CompletionClassificationLoss, CompletionLoss
+
+__all__ = [
+    "CompletionClassificationLoss",
+    "CompletionLoss",
+    "MeanFieldLayer",
+    "MeanFieldOutput",
+    "MonotoneConvDBM",
+    "MonotoneDBM",
+    "SoftmaxProx",
+]
