@@ -248,25 +248,18 @@ def test_result_does_not_depend_on_threads():
 
 
 def test_one_sided_scaling_breaks_symmetry_and_the_guarantee():
-    # The scale on the output side alone, and blocks of the scaled factor, as public code has it.
-    def one_sided(factor, layout):
-        scales = [
-            min(0.9**0.5 / np.linalg.norm(factor[:, a:b], 2), 1)
-            for a, b in zip(layout.offsets, layout.offsets[1:], strict=False)
-        ]
-        gram = factor.T @ factor
-        return -np.where(layout.block_mask(), 0, np.repeat(scales, layout.categories)[:, None] * gram)
-
+    # As public code has it: the square of the scale, on the output side alone. Two groups of norms .95 and 10.
     layout = GroupLayout([(2, 2)])
-    factor = np.hstack([0.9**0.5 * np.eye(2), 10 * np.eye(2)])
-    broken, sound = one_sided(factor, layout), monotone_coupling(factor, layout)
+    factor = np.hstack([0.95 * np.eye(2), 10 * np.eye(2)])
+    scale = np.repeat([1.0, 0.95 / 10**2], 2)
+    broken = -scale[:, None] * np.where(layout.block_mask(), 0, factor.T @ factor)
+    sound = monotone_coupling(factor, layout, margin=0.05)
+    np.testing.assert_allclose(sound, np.sqrt(scale)[:, None] * broken / scale[:, None] * np.sqrt(scale), atol=1e-15)
     np.testing.assert_allclose(sound, sound.T, atol=1e-15)
-    assert np.linalg.eigvalsh(np.eye(4) - sound)[0] >= 0.1 - 1e-12
-    # Largest entries .9 and 9.49 of what should be the same pair.
-    assert abs(broken - broken.T).max() == pytest.approx(0.9**0.5 * (10 - 0.9**0.5))
-    assert np.linalg.eigvalsh(np.eye(4) - (broken + broken.T) / 2)[0] == pytest.approx(
-        1 - 0.9**0.5 * (10 + 0.9**0.5) / 2
-    )
+    assert np.linalg.eigvalsh(np.eye(4) - sound)[0] >= 0.05
+    # The two entries of a pair are -9.5 and -.09.
+    assert abs(broken - broken.T).max() == pytest.approx(9.5 * (1 - 0.0095))
+    assert np.linalg.eigvalsh(np.eye(4) - (broken + broken.T) / 2)[0] == pytest.approx(-3.795125)
     with pytest.raises(ValueError, match="coupling is not symmetric"):
         solve_mean_field(broken, np.zeros(4), layout)
 

@@ -98,13 +98,15 @@ def test_gradients_of_all_parameters():
 def test_one_sided_scaling_breaks_symmetry_and_the_guarantee():
     layer = machine([(4, 6, 6, 2), (4, 3, 3, 2)], [[3, 0], [3, 3]])
     factor, block = unscaled(layer), layer.layout.block_mask()
-    scale = layer._products().scale.detach().numpy()[:, None]
+    # As public code has it: the square of the scale, on the output side alone.
+    scale = layer._products().scale.detach().numpy()[:, None] ** 2
     broken = np.where(block, 0, -scale * (factor.T @ factor))
     sound = layer.coupling().detach().numpy()
     eye = np.eye(len(sound))
     assert np.linalg.eigvalsh(eye - sound)[0] >= 0.1 - 1e-12
-    assert abs(broken - broken.T).max() > 0.1 * abs(broken).max()
-    assert np.linalg.eigvalsh(eye - (broken + broken.T) / 2)[0] < -0.1
+    assert abs(broken - broken.T).max() > 0.5 * abs(broken).max()
+    # Less than the margin that is promised.
+    assert np.linalg.eigvalsh(eye - (broken + broken.T) / 2)[0] < 0.02
 
 
 def test_biases_have_the_norm_of_their_gain():
