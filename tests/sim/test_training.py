@@ -64,6 +64,17 @@ def test_results_depend_on_seed_and_task_alone():
     assert (run(task=(1,)) != first).all()
 
 
+def test_every_epoch_draws_numbers_of_its_own():
+    drawn = []
+
+    def loss(weight, x, generator):
+        drawn.append(float(torch.rand((), generator=generator)))
+        return square(weight, x, generator)
+
+    fit(loss)
+    assert len(set(drawn)) == 9
+
+
 def test_loss_that_is_not_finite_stops_before_the_step():
     calls = []
 
