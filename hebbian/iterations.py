@@ -405,7 +405,9 @@ def accelerated(advance: Callable[[Any], tuple[Any, Any]]) -> Callable[[Any], tu
         gram = differences @ xp.matrix_transpose(differences)
         trace = xp.sum(xp.linalg.diagonal(gram), axis=-1)[:, None, None]
         eye = xp.eye(gram.shape[-1], dtype=gram.dtype, device=getattr(gram, "device", None))
-        gram = gram + (_RIDGE * trace + float(xp.finfo(gram.dtype).tiny)) * eye
+        # Not below the rounding of single precision, in which parallel differences make a matrix singular.
+        ridge = max(_RIDGE, float(xp.finfo(gram.dtype).eps))
+        gram = gram + (ridge * trace + float(xp.finfo(gram.dtype).tiny)) * eye
         mixture = xp.linalg.solve(gram, differences @ residual[:, :, None])
         moves = xp.stack([weight * one for weight, one in zip(weights, states, strict=True)], axis=1)
         return image - (xp.matrix_transpose(mixture) @ moves)[:, 0], estimate

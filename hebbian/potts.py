@@ -7,10 +7,12 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
+from array_api_compat import array_namespace, is_array_api_obj, is_numpy_array, to_device
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from hebbian import validation
+from hebbian.spectral_scale import column_scale
 
 # How far a coupling may be from symmetric and hollow, relative to its largest entry or to 1.
 _TOLERANCE = 1e-8
@@ -266,7 +268,7 @@ class PairwiseModel:
         return array
 
 
-def monotone_coupling(factor: ArrayLike, layout: GroupLayout, margin: float = 0.1) -> NDArray[Any]:
+def monotone_coupling(factor: Any, layout: GroupLayout, margin: float = 0.1) -> Any:
     r"""Return the coupling of a factor, with no eigenvalue above 1 - margin.
 
     .. math::
@@ -280,7 +282,7 @@ def monotone_coupling(factor: ArrayLike, layout: GroupLayout, margin: float = 0.
     Parameters
     ----------
     factor : array_like
-        A, shape (R, N); for layers in tiers times `GroupLayout.tier_mask`.
+        A, shape (R, N); for layers in tiers times `GroupLayout.tier_mask`. Of CuPy or PyTorch too, with its gradient.
     layout : GroupLayout
         Groups of the N columns.
     margin : float
@@ -289,7 +291,7 @@ def monotone_coupling(factor: ArrayLike, layout: GroupLayout, margin: float = 0.
     Returns
     -------
     array
-        Phi, shape (N, N), float32 if the factor is, else float64.
+        Phi, shape (N, N), of the kind of the factor, float32 if the factor is, else float64.
 
     Raises
     ------
@@ -306,23 +308,25 @@ def monotone_coupling(factor: ArrayLike, layout: GroupLayout, margin: float = 0.
     [0.0, 0.0, -0.25, -0.25]
     """
     check_layout(layout)
-    A = validation.finite("factor", factor, (None, layout.size))
+    A = _factor(factor, layout)
+    xp = array_namespace(A)
     largest = math.sqrt(1.0 - validation.real("margin", margin, above=-1.0, below=1.0))
-    scaled = np.empty_like(A)
-    for start, G, k in layout.segments:
-        part = A[:, start : start + G * k].reshape(-1, G, k)
-        # Norms first divided by the largest entry: a Gram matrix squares them.
-        unit = np.maximum(np.abs(part).max((0, 2), initial=0.0), np.finfo(A.dtype).tiny)
-        columns = (part / unit[:, None]).transpose(1, 0, 2)
-        gram = columns.transpose(0, 2, 1) @ columns
-        norm = np.sqrt(np.maximum(np.linalg.eigvalsh(gram)[:, -1], 0.0)) * unit
-        scale = np.minimum(largest / np.maximum(norm, np.finfo(A.dtype).tiny), 1.0)
-        scaled[:, start : start + G * k] = (part * scale[:, None]).reshape(-1, G * k)
-    coupling = -(scaled.T @ scaled)
-    for start, G, k in layout.segments:
-        for first in range(start, start + G * k, k):
-            coupling[first : first + k, first : first + k] = 0.0
-    return coupling
+    scaled = A * xp.concat([column_scale(A[:, start : start + G * k], G, largest) for start, G, k in layout.segments])
+    mask = layout.block_mask()
+    mask = mask if is_numpy_array(A) else to_device(xp.asarray(mask), A.device)
+    return xp.where(mask, xp.zeros_like(scaled[:1, :1]), -(xp.matrix_transpose(scaled) @ scaled))
+
+
+def _factor(factor: Any, layout: GroupLayout) -> Any:
+    """Return a factor as an array, or raise unless it fits the layout and is finite."""
+    if not is_array_api_obj(factor) or is_numpy_array(factor):
+        return validation.finite("factor", factor, (None, layout.size))
+    if factor.ndim != 2 or factor.shape[1] != layout.size:
+        raise ValueError(f"factor has shape {tuple(factor.shape)}; allowed: (any, {layout.size})")
+    xp = array_namespace(factor)
+    if not bool(xp.all(xp.isfinite(factor))):
+        raise ValueError("factor has an entry that is infinite or not a number; allowed: finite numbers")
+    return factor
 
 
 def coupling_bounds(coupling: Any, layout: GroupLayout, method: str = "eigh") -> tuple[float, float]:
@@ -357,20 +361,57 @@ def coupling_bounds(coupling: Any, layout: GroupLayout, method: str = "eigh") ->
         ends = np.linalg.eigvalsh(tangent)[[0, -1]].tolist()
     else:
         multiply = coupling.matvec if matrix is None else matrix.astype(np.float64).__matmul__
-
-        def product(x: NDArray[Any]) -> NDArray[Any]:
-            return layout.tangent(np.asarray(multiply(layout.tangent(x.ravel()))))
-
-        # ARPACK needs a start that is not random, for results that do not change between calls.
-        start = product(np.random.default_rng(0).normal(size=N))
+        linear, start = _tangent_operator(multiply, layout)
         if not start.any():
             return 0.0, 0.0
-        linear = LinearOperator((N, N), matvec=product, dtype=np.float64)
         basis = min(N, _BASIS)
         ends = [
             eigsh(linear, k=1, which=end, v0=start, ncv=basis, return_eigenvectors=False)[0] for end in ("SA", "LA")
         ]
     return min(float(ends[0]), 0.0), max(float(ends[1]), 0.0)
+
+
+def smallest_eigenvalue(coupling: Any, layout: GroupLayout, tol: float = 1e-3) -> float:
+    r"""Return a bound from below of the eigenvalues of :math:`T \Phi T`, above it by `tol` of its size at most.
+
+    By Lanczos' method, whose eigenvalues are far nearer than the residuals at which it ends; for couplings that change
+    at every step of a training, where `coupling_bounds` costs more than the solutions.
+
+    Parameters
+    ----------
+    coupling : array_like or CouplingOperator
+        Phi, shape (N, N), or an object with ``matvec``.
+    layout : GroupLayout
+        Groups of the N entries.
+    tol : float
+        Residual at which iterations end, relative to the eigenvalue, in (0, 1).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the coupling does not fit the layout, or the tolerance is out of range.
+    """
+    tol = validation.real("tol", tol, above=0.0, below=1.0)
+    if check_layout(layout).size < _SMALL:
+        method = "lanczos" if hasattr(coupling, "matvec") else "eigh"
+        return coupling_bounds(coupling, layout, method)[0]
+    multiply = coupling.matvec if hasattr(coupling, "matvec") else check_coupling(coupling, layout).__matmul__
+    linear, start = _tangent_operator(multiply, layout)
+    if not start.any():
+        return 0.0
+    end = eigsh(linear, k=1, which="SA", v0=start, tol=tol, return_eigenvectors=False)[0]
+    return min(float(end), 0.0) * (1 + tol)
+
+
+def _tangent_operator(multiply: Any, layout: GroupLayout) -> tuple[LinearOperator, NDArray[np.float64]]:
+    """Return the coupling on the tangent space for ARPACK, and a start."""
+
+    def product(x: NDArray[Any]) -> NDArray[Any]:
+        return layout.tangent(np.asarray(multiply(layout.tangent(x.ravel()))))
+
+    # ARPACK needs a start that is not random, for results that do not change between calls.
+    start = product(np.random.default_rng(0).normal(size=layout.size))
+    return LinearOperator((layout.size, layout.size), matvec=product, dtype=np.float64), start
 
 
 def check_layout(layout: object) -> GroupLayout:

@@ -13,7 +13,7 @@ from hebbian import validation
 from hebbian.compilation import cached_njit
 
 # Numbers are part of the results: a purpose keeps its number for ever.
-PURPOSES = {"patterns": 0, "initial": 1, "dynamics": 2, "exchange": 3, "annealing": 4}
+PURPOSES = {"patterns": 0, "initial": 1, "dynamics": 2, "exchange": 3, "annealing": 4, "batches": 5, "noise": 6}
 
 # A seed is kept in the results file as an unsigned number of 64 bits.
 LARGEST_SEED = 2**64 - 1
@@ -33,7 +33,7 @@ def stream(seed: int, task: tuple[int, ...], purpose: str, replica: int = 0) -> 
         Seed of the whole run, 0 to 2^64 - 1.
     task : tuple of int
         Address of the quenched sample, entries >= 0.
-    purpose : {"patterns", "initial", "dynamics", "exchange", "annealing"}
+    purpose : {"patterns", "initial", "dynamics", "exchange", "annealing", "batches", "noise"}
         What the numbers are for.
     replica : int
         Replica of the sample, >= 0.

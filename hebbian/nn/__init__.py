@@ -11,10 +11,20 @@ from hebbian.nn.attention_features import (
     RandomFeatureMLP,
     ReluAttentionLayer,
 )
+from hebbian.nn.monotone_dbm import MeanFieldLayer, MeanFieldOutput, MonotoneDBM, SoftmaxProx
+from hebbian.nn.monotone_dbm_conv import MonotoneConvDBM
+from hebbian.nn.monotone_dbm_loss import CompletionClassificationLoss, CompletionLoss
 
 __all__ = [
     "BiasedRandomFeatureAttention",
+    "CompletionClassificationLoss",
+    "CompletionLoss",
+    "MeanFieldLayer",
+    "MeanFieldOutput",
+    "MonotoneConvDBM",
+    "MonotoneDBM",
     "RandomFeatureAttention",
     "RandomFeatureMLP",
     "ReluAttentionLayer",
+    "SoftmaxProx",
 ]

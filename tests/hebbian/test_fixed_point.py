@@ -459,3 +459,15 @@ def test_what_does_not_converge_says_so():
     q = solve(model).q
     with pytest.warns(RuntimeWarning, match="the adjoint of mean field did not converge to 1e-10 in 1 steps"):
         solve_adjoint(model.coupling, q, np.ones(q.size) * np.arange(q.size), model.layout, max_iter=1)
+
+
+@pytest.mark.parametrize("method", ["mirror", "parallel"])
+def test_acceleration_in_single_precision_takes_parallel_differences(method):
+    # All groups alike: the states of an iteration differ along one line.
+    model = ferromagnet(1.5)
+    bias = np.tile(np.array([0.3, 0], dtype=np.float32), 20)
+    for coupling in (model.coupling, 2 * model.coupling):
+        solution = solve_mean_field(
+            coupling.astype(np.float32), bias, model.layout, method=method, accelerate="anderson", tol=1e-5
+        )
+        assert solution.gradient[0] < 1e-5

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hebbian.potts import GroupLayout, PairwiseModel, coupling_bounds, monotone_coupling
+from hebbian.potts import GroupLayout, PairwiseModel, coupling_bounds, monotone_coupling, smallest_eigenvalue
 
 LAYERS = [(3, 2), (2, 4), (1, 2), (2, 1), (2, 2)]
 LAYOUT = GroupLayout(LAYERS)
@@ -116,6 +116,31 @@ def test_monotone_coupling_reaches_its_bound_and_keeps_single_precision():
     np.testing.assert_array_equal(single, single.T)
     np.testing.assert_allclose(single, coupling, atol=1e-6)
     assert not monotone_coupling(np.zeros((2, 60)), layout).any()
+
+
+def test_tensors_give_the_coupling_of_arrays():
+    torch = pytest.importorskip("torch")
+    factor = np.random.default_rng(0).normal(size=(7, 22)) * 10.0 ** np.random.default_rng(1).integers(-2, 3, 22)
+    found = monotone_coupling(torch.as_tensor(factor), LAYOUT, 0.2)
+    np.testing.assert_allclose(found.numpy(), monotone_coupling(factor, LAYOUT, 0.2), atol=1e-14)
+    with pytest.raises(ValueError, match=r"factor has shape \(7, 21\)"):
+        monotone_coupling(torch.as_tensor(factor[:, 1:]), LAYOUT)
+    factor[3, 3] = np.inf
+    with pytest.raises(ValueError, match="factor has an entry"):
+        monotone_coupling(torch.as_tensor(factor), LAYOUT)
+
+
+def test_smallest_eigenvalue_is_a_bound():
+    for seed in range(5):
+        model = random_model(seed)
+        exact = coupling_bounds(model.coupling, LAYOUT)[0]
+        for coupling in (model.coupling, Products(model.coupling)):
+            assert 1.002 * exact <= smallest_eigenvalue(coupling, LAYOUT) <= exact
+    small = GroupLayout([(2, 2)])
+    assert smallest_eigenvalue(-np.kron(1 - np.eye(2), np.eye(2)), small) == pytest.approx(-1)
+    assert smallest_eigenvalue(np.zeros((22, 22)), LAYOUT) == 0
+    with pytest.raises(ValueError, match="tol = 0"):
+        smallest_eigenvalue(np.zeros((22, 22)), LAYOUT, tol=0)
 
 
 def test_energy_is_that_of_the_scaled_factor():
