@@ -1,7 +1,23 @@
-"""Kernels of wide random networks, and Gaussian processes that they are."""
+"""Kernels of wide random networks, and the Gaussian processes that such networks are, in training too."""
 
 from theory.kernels.duals import dual, dual_diag
 from theory.kernels.expectation import gaussian_expectation
+from theory.kernels.gaussian_process import Law, log_marginal_likelihood, posterior, sample
 from theory.kernels.multilayer import Kernels, extend, mlp_kernel
+from theory.kernels.training import descent, flow, train_law
 
-__all__ = ["Kernels", "dual", "dual_diag", "extend", "gaussian_expectation", "mlp_kernel"]
+__all__ = [
+    "Kernels",
+    "Law",
+    "descent",
+    "dual",
+    "dual_diag",
+    "extend",
+    "flow",
+    "gaussian_expectation",
+    "log_marginal_likelihood",
+    "mlp_kernel",
+    "posterior",
+    "sample",
+    "train_law",
+]
