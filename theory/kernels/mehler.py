@@ -100,7 +100,7 @@ class MehlerSeries:
     def coefficients(self, q: Array, squares: Array, slope_squares: Array) -> Coefficients:
         r"""Return the coefficients of variances, given their :math:`E f^2` and :math:`E f'^2`, all of one shape."""
         width = np.sqrt(np.maximum(q, SMALLEST))
-        a = self._all(width.ravel()).reshape(-1, *q.shape)
+        a = self._all(width.ravel()).reshape(self._terms, *q.shape)
         powers = np.arange(len(a)).reshape(-1, *(1,) * q.ndim)
         tail = _lacking(squares, (a**2).sum(0))
         slope_tail = _lacking(slope_squares, (powers * (a / width) ** 2).sum(0))

@@ -10,42 +10,35 @@ from the rounded correlation of a pair they would lose half of the digits at eve
 """
 
 import functools
+import importlib
+import importlib.util
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from array_api_compat import is_cupy_array
 from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import ThreadpoolController
 
 from hebbian import validation
 from hebbian.activations import Activation, Function, get_activation
+from hebbian.prepared_coupling import on_host
 from theory.kernels import tiles
 from theory.kernels.closed_forms import closed_form
 from theory.kernels.duals import check_slope, pair_duals, series_of
+from theory.kernels.kernels import KERNELS, Kernels, kernel_names
+from theory.kernels.layers import Activation as Layer
+from theory.kernels.layers import Dense, LayerNorm, Residual
 from theory.kernels.mehler import Coefficients, MehlerSeries, unsettled
+from theory.kernels.networks import Network
 from theory.kernels.rates import Diagonals, Rates, diagonals, layer_rates
 from theory.threads import spread
 
-KERNELS = ("nngp", "ntk")
 DTYPES = ("float32", "float64")
+BACKENDS = ("auto", "numba", "numpy", "cupy")
 TILE = 256
-
-
-@dataclass(frozen=True)
-class Kernels:
-    """Kernels of pairs of inputs; one that was not asked for is None.
-
-    Parameters
-    ----------
-    nngp, ntk : array, shape (N1, N2), optional
-        Covariance of the outputs of random networks, and tangent kernel. With all layers (layers, N1, N2); of inputs
-        with themselves (N1,).
-    """
-
-    nngp: Any = None
-    ntk: Any = None
 
 
 def mlp_kernel(
@@ -69,6 +62,7 @@ def mlp_kernel(
     tol: float = 1e-10,
     tile: int = TILE,
     out: Kernels | None = None,
+    backend: str = "auto",
 ) -> Kernels:
     r"""Return the kernels of a fully connected network between inputs.
 
@@ -111,6 +105,10 @@ def mlp_kernel(
     out : Kernels, optional
         Arrays to write to: anything of shape (N1, N2) with assignment to slices, as `numpy.memmap` or a dataset of
         h5py. With X1 alone, both halves are written.
+    backend : {"auto", "numba", "numpy", "cupy"}
+        Compiled tiles, or functions of whole arrays on the CPU or an NVIDIA card, which need memory for some more
+        kernels and have no use for ``per_layer``, ``out`` and ``tile``; "auto" takes "cupy" for arrays of CuPy, which
+        are returned as such.
 
     Returns
     -------
@@ -122,7 +120,9 @@ def mlp_kernel(
     ------
     TypeError, ValueError
         If an argument is out of range, inputs are not finite, empty or of different dimension, a step's tangent kernel
-        is asked for (it is infinite), or kernels overflow.
+        is asked for (it is infinite), kernels overflow, or no card answers.
+    ImportError
+        If CuPy is missing, with the extra that brings it.
 
     Examples
     --------
@@ -130,12 +130,19 @@ def mlp_kernel(
     >>> kernels.nngp.round(4).tolist(), kernels.ntk.round(4).tolist()
     ([[1.0, 0.3183], [0.3183, 1.0]], [[2.0, 0.3183], [0.3183, 2.0]])
     """
+    backend = validation.choice("backend", backend, BACKENDS)
+    if backend == "auto":
+        backend = "cupy" if is_cupy_array(X1) else "numba"
     problem = _Problem(
         X1, X2, act, depth, (cw, cb, lw, lb), get, dtype, tol, residual, layer_norm, parametrization, widths
     )
     tile = validation.integer("tile", tile, minimum=1)
     if diag_only:
         return problem.of_inputs(per_layer)
+    if backend != "numba":
+        if per_layer or out is not None:
+            raise ValueError(f"backend = {backend!r} with per_layer or out; allowed: backend = 'numba'")
+        return problem.by_arrays(_on_card if backend == "cupy" else np.asarray)
     layers = (problem.rates.depth + 1,) if per_layer else ()
     shape = (*layers, len(problem.one.X), len(problem.two.X))
     targets = {name: _target(name, out, shape, problem.kind) for name in problem.get}
@@ -188,6 +195,16 @@ def extend(kernels: Kernels, X_old: ArrayLike, X_new: ArrayLike, **arguments: An
     return Kernels(**{name: np.block([[old, side], [side.T, end]]) for name, (old, side, end) in blocks.items()})
 
 
+def _on_card(X: NDArray[Any]) -> Any:
+    if importlib.util.find_spec("cupy") is None:
+        raise ImportError("backend = 'cupy' needs the package cupy; `pip install 'hebbian[gpu]'` brings it")
+    cupy = importlib.import_module("cupy")
+    try:
+        return cupy.asarray(X)
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise ValueError(f"backend = 'cupy': no card answers ({error}); allowed: 'numba', 'numpy'") from error
+
+
 @functools.cache
 def _libraries() -> ThreadpoolController:
     return ThreadpoolController()
@@ -223,9 +240,7 @@ class _Problem:
     ) -> None:
         depth = validation.integer("depth", depth, minimum=0)
         self.act = get_activation(act)
-        self.get = [get] if isinstance(get, str) else list(get)
-        for name in self.get:
-            validation.choice("get", name, KERNELS)
+        self.get = kernel_names(get)
         self.kind = np.dtype(validation.choice("dtype", dtype, DTYPES))
         self.tol = validation.real("tol", tol, minimum=1e-13)
         inputs = [_checked("X1", X1)] + ([] if X2 is None else [_checked("X2", X2)])
@@ -276,6 +291,17 @@ class _Problem:
         return Kernels(
             **{name: (values[name] if per_layer else values[name][-1]).astype(self.kind) for name in self.get}
         )
+
+    def by_arrays(self, place: Callable[[NDArray[Any]], Any]) -> Kernels:
+        """Return the kernels by functions of whole arrays, which live where `place` puts the inputs."""
+        rates = self.rates
+        weights = [Dense(*numbers) for numbers in zip(rates.cw, rates.cb, rates.lw, rates.lb, strict=True)]
+        stack: list[Any] = [weights[0]]
+        for layer, skip in zip(weights[1:], rates.skip[1:], strict=True):
+            block = [*([LayerNorm()] if rates.layer_norm else []), Layer(self.act), layer]
+            stack += [Residual(block, skip**0.5)] if skip > 0 else block
+        X = [place(part.X) for part in (self.one, self.two)]
+        return Network(stack, compiled=False).kernel(X[0], None if self.symmetric else X[1], self.get)
 
     def layers(self, rows: slice, columns: slice) -> Iterator[tuple[int, NDArray[Any], NDArray[Any]]]:
         """Yield the layer and both kernels of a tile, which are changed in place."""
@@ -336,7 +362,7 @@ class _Problem:
 
 
 def _checked(name: str, X: ArrayLike) -> NDArray[Any]:
-    array = validation.finite(name, X, (None, None))
+    array = validation.finite(name, on_host(X), (None, None))
     if not array.size:
         raise ValueError(f"{name} has shape {array.shape}; allowed: at least one row and one column")
     return array

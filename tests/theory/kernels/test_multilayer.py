@@ -1,4 +1,7 @@
+import importlib.util
+import sys
 import tracemalloc
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -12,6 +15,10 @@ PARAMETERS |= {"monomial": {"k": 2}, "leaky_relu": {"a": 0.2}}
 ACTIVATIONS = [get_activation(name, **PARAMETERS.get(name, {})) for name in NAMES if name != "step"]
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(9, 6)), RNG.normal(size=(7, 6))
+
+
+def is_installed(name):
+    return importlib.util.find_spec(name) is not None
 
 
 def by_name(act):
@@ -30,10 +37,10 @@ def recursion(X, Y, act, depth, cw, cb, lw=None, lb=None, residual=0.0, layer_no
         skip = residual**2 if layer < depth else 0.0
         if layer_norm:
             size = np.sqrt(np.outer(q1, q2))
-            k, kdot = dual(act, np.ones((len(X), 1)), np.ones(len(Y)), K / size, tol=1e-13)
+            k, kdot = dual(act, np.ones((len(X), 1)), np.ones(len(Y)), K / size, tol=1e-11)
             kdot, own = kdot / size, [dual_diag(act, np.ones(1))[0]] * 2
         else:
-            k, kdot = dual(act, q1[:, None], q2, K, tol=1e-13)
+            k, kdot = dual(act, q1[:, None], q2, K, tol=1e-11)
             own = [dual_diag(act, q)[0] for q in (q1, q2)]
         T = lw[layer] * k + lb[layer] + (cw[layer] * kdot + skip) * T
         K = cw[layer] * k + cb[layer] + skip * K
@@ -78,6 +85,18 @@ def test_residual_normalised_and_other_rates(name):
         # Kernels of inputs with themselves, which are carried apart, are those with copies.
         alone, copies = mlp_kernel(X, **numbers, act=name), mlp_kernel(X, X.copy(), **numbers, act=name)
         check(alone, (copies.nngp, copies.ntk))
+
+
+@pytest.mark.parametrize("act", ACTIVATIONS, ids=by_name)
+def test_arrays_and_compiled_tiles_agree(act):
+    numbers = {"act": act, "depth": 2, "cw": [1.1, 0.9, 1.2], "cb": 0.1, "lw": [1.0, 0.5, 2.0], "residual": 0.5}
+    for other in (None, Y):
+        found = mlp_kernel(X, other, **numbers, backend="numpy")
+        compiled = mlp_kernel(X, other, **numbers, backend="numba")
+        check(found, (compiled.nngp, compiled.ntk), 1e-12)
+    single = mlp_kernel(X, Y, **numbers, backend="numpy", dtype="float32")
+    assert single.ntk.dtype == np.float32
+    check(single, (compiled.nngp, compiled.ntk), 2e-5)
 
 
 def test_values_of_another_program():
@@ -233,6 +252,26 @@ def test_inputs_that_vanish():
             np.testing.assert_allclose(found.ntk, near.ntk, atol=1e-6)
 
 
+def test_a_card_that_is_not_there(monkeypatch):
+    if not is_installed("cupy"):
+        with pytest.raises(
+            ImportError, match=r"backend = 'cupy' needs the package cupy; `pip install 'hebbian\[gpu\]'`"
+        ):
+            mlp_kernel(X, backend="cupy")
+
+    class Error(Exception):
+        pass
+
+    def asarray(X):
+        raise Error("no CUDA-capable device is detected")
+
+    runtime = SimpleNamespace(CUDARuntimeError=Error)
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(asarray=asarray, cuda=SimpleNamespace(runtime=runtime)))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    with pytest.raises(ValueError, match=r"backend = 'cupy': no card answers \(no CUDA-capable"):
+        mlp_kernel(X, backend="cupy")
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
@@ -264,6 +303,8 @@ def test_inputs_that_vanish():
             ValueError,
             r"out\.ntk has shape \(9, 8\); allowed: \(9, 9\)",
         ),
+        ({"backend": "jax"}, ValueError, "backend = 'jax' is unknown; allowed: 'auto', 'numba', 'numpy', 'cupy'"),
+        ({"backend": "numpy", "per_layer": True}, ValueError, "backend = 'numpy' with per_layer or out"),
         ({"residual": np.inf}, ValueError, "residual = inf is out of range"),
     ],
 )
