@@ -88,7 +88,7 @@ class Network:
     --------
     >>> network = Network([Dense(2.0), Activation("relu"), Dense(2.0)])
     >>> network.kernel([[1.0, 0.0], [0.0, 1.0]]).ntk.round(4).tolist()
-    [[4.0, 0.6366], [0.6366, 4.0]]
+    [[2.0, 0.3183], [0.3183, 2.0]]
     """
 
     def __init__(self, layers: Sequence[Any], compiled: bool = True) -> None:
