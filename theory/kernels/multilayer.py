@@ -140,9 +140,7 @@ def mlp_kernel(
     def compute(begin: int, end: int) -> None:
         for i, j in corners[begin:end]:
             rows, columns = slice(i, min(i + tile, shape[-2])), slice(j, min(j + tile, shape[-1]))
-            for layer, K, T in stack.layers(rows, columns):
-                if not per_layer and layer < stack.rates.depth:
-                    continue
+            for layer, K, T in stack.layers(rows, columns, per_layer):
                 for name, values in zip(KERNELS, (K, T), strict=True):
                     if name in targets:
                         _store(targets[name], values, rows, columns, layer if per_layer else None, stack.symmetric)

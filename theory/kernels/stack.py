@@ -29,7 +29,7 @@ class _Inputs:
 
     X: NDArray[Any]
     diagonals: Diagonals
-    vectors: list[NDArray[Any]]
+    vectors: NDArray[Any]
     coefficients: list[Coefficients]
 
 
@@ -86,12 +86,12 @@ class Stack:
         return series
 
     def _prepared(self, X: NDArray[Any], values: Diagonals) -> _Inputs:
-        vectors, coefficients = [], []
+        vectors, coefficients = np.empty((self.rates.depth, 3, len(X)), self.kind), []
         for layer in range(self.rates.depth):
             q = values.q[layer]
             root = np.sqrt(q)
             inverse = 1 / np.where(root > 0, root, np.inf)
-            vectors.append(np.stack([q, root, inverse]).astype(self.kind))
+            vectors[layer] = q, root, inverse
             if self._series is not None:
                 at = values.variances(self.rates, layer)
                 coefficients.append(self._series[layer].coefficients(at, values.squares[layer], values.slopes[layer]))
@@ -116,30 +116,31 @@ class Stack:
         X = [place(part.X) for part in (self.one, self.two)]
         return Network(stack, compiled=False).kernel(X[0], None if self.symmetric else X[1], self.get)
 
-    def layers(self, rows: slice, columns: slice) -> Iterator[tuple[int, NDArray[Any], NDArray[Any]]]:
-        """Yield the layer and both kernels of a tile, which are changed in place."""
+    def layers(self, rows: slice, columns: slice, every: bool) -> Iterator[tuple[int, NDArray[Any], NDArray[Any]]]:
+        """Yield the layer and both kernels of a tile, which change in place: of every layer, or of the readout."""
         diagonal = self.symmetric and rows == columns
-        rates, kind = self.rates, self.kind.type
+        rates, kind, depth = self.rates, self.kind.type, self.rates.depth
         K = self.one.X[rows] @ self.two.X[columns].T
-        T = np.empty((0, 0), kind)
-        if self.tangent:
-            T = K * kind(rates.lw[0] / self.inputs) + kind(rates.lb[0])
-        K *= kind(rates.cw[0] / self.inputs)
-        K += kind(rates.cb[0])
         nothing = np.empty((0, 0), kind)
-        self._finish(K, T, rows, diagonal, 0)
-        yield 0, K, T
+        T = np.empty(K.shape if self.tangent else (0, 0), kind)
+        tiles.first(K, T, kind(1 / self.inputs), rates.of_layer(0).astype(kind))
+        if every or depth == 0:
+            self._finish(K, T, rows, diagonal, 0)
+            yield 0, K, T
         form, parameters = self._form or (tiles.GIVEN, (0.0, 0.0))
-        for layer in range(rates.depth):
-            one, two = (
-                np.ascontiguousarray(part.vectors[layer][:, where])
-                for part, where in ((self.one, rows), (self.two, columns))
-            )
-            given = (nothing, nothing) if self._form else self._given(layer, K, rows, columns, diagonal)
-            numbers = rates.of_layer(layer + 1).astype(kind)
-            tiles.layer(form, np.array(parameters, kind), K, T, one, two, numbers, diagonal, *given)
-            self._finish(K, T, rows, diagonal, layer + 1)
-            yield layer + 1, K, T
+        numbers = np.array([rates.of_layer(layer) for layer in range(1, depth + 1)]).astype(kind)
+        one, two = (
+            np.ascontiguousarray(self.one.vectors[..., rows]),
+            np.ascontiguousarray(self.two.vectors[..., columns]),
+        )
+        step = 1 if every or not self._form else max(depth, 1)
+        for begin in range(0, depth, step):
+            given = (nothing, nothing) if self._form else self._given(begin, K, rows, columns, diagonal)
+            part, end = slice(begin, begin + step), begin + step
+            tiles.layers(form, np.array(parameters, kind), K, T, one[part], two[part], numbers[part], diagonal, *given)
+            self._finish(K, T, rows, diagonal, end)
+            if every or end == depth:
+                yield end, K, T
 
     def _finish(self, K: NDArray[Any], T: NDArray[Any], rows: slice, diagonal: bool, layer: int) -> None:
         """Complete a tile on the diagonal."""

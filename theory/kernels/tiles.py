@@ -74,20 +74,37 @@ _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz
 
 
 @cached_njit(**_OPTIONS)
-def layer(form, parameters, K, T, one, two, rates, upper, k_given, kdot_given):  # type: ignore[no-untyped-def]
-    r"""Replace the kernels of a tile by those of the next layer.
+def first(K, T, scale, rates):  # type: ignore[no-untyped-def]
+    """Replace scalar products K, and T unless it has the shape (0, 0), by the kernels of the first layer."""
+    cw, lw = scale * rates[0], scale * rates[2]
+    for i in range(K.shape[0]):
+        row = K[i]
+        if T.size:
+            _affine(row, T[i], lw, rates[3])
+        _affine(row, row, cw, rates[1])
+
+
+@cached_njit(**_OPTIONS)
+def _affine(values, out, slope, shift):  # type: ignore[no-untyped-def]
+    for j in range(values.size):
+        out[j] = slope * values[j] + shift
+
+
+@cached_njit(**_OPTIONS)
+def layers(form, parameters, K, T, one, two, rates, upper, k_given, kdot_given):  # type: ignore[no-untyped-def]
+    r"""Replace the kernels of a tile by those some layers later, a row after the other: it stays in the first cache.
 
     Parameters
     ----------
     form : int
-        Form of k and its derivative; with `GIVEN` they are read from ``k_given`` and ``kdot_given``.
+        Form of k and its derivative; with `GIVEN` they are read from ``k_given`` and ``kdot_given``, for one layer.
     parameters : ndarray, shape (2,)
         Of the form.
     K, T : ndarray, shape (n, m)
         NNGP kernel and NTK; a T of shape (0, 0) is left out.
-    one, two : ndarray, shapes (3, n) and (3, m)
-        Variances, their roots, and the inverse roots, 0 for 0.
-    rates : ndarray, shape (6,)
+    one, two : ndarray, shapes (L, 3, n) and (L, 3, m)
+        Variances at each layer, their roots, and the inverse roots, 0 for 0.
+    rates : ndarray, shape (L, 6)
         cw, cb, lw, lb, the square of the residual weight, and 1 with layer normalisation, else 0.
     upper : bool
         Whether only pairs above the diagonal are wanted.
@@ -97,36 +114,37 @@ def layer(form, parameters, K, T, one, two, rates, upper, k_given, kdot_given): 
     units, unit = np.ones((3, m), K.dtype), K.dtype.type(1)
     for i in range(n):
         begin = i if upper else 0
-        row, q, s, r = K[i, begin:], one[0, i], one[1, i], one[2, i]
-        qs, ss, rs = two[0, begin:], two[1, begin:], two[2, begin:]
         out, slope = k[begin:], kdot[begin:]
-        if rates[5] > 0:
-            row, q, s, r = normalised[begin:], unit, unit, unit
-            _correlations(K[i, begin:], one[2, i], rs, row)
-            qs, ss, rs = units[0, begin:], units[1, begin:], units[2, begin:]
-        if form == RECTIFIER:
-            _rectifier(parameters[0], parameters[1], row, s, r, ss, rs, out, slope)
-        elif form == LINEAR:
-            _linear(parameters[0], row, out, slope)
-        elif form == ERF:
-            _erf(row, q, qs, out, slope)
-        elif form == GELU:
-            _gelu(row, q, qs, out, slope)
-        elif form == GAUSSIAN:
-            _gaussian(row, q, qs, out, slope)
-        elif form == EXPONENTIAL:
-            _exponential(parameters[0], parameters[1], row, q, qs, out, slope)
-        elif form == SIN:
-            _waves(row, q, qs, slope, out)
-        elif form == COS:
-            _waves(row, q, qs, out, slope)
-        else:
-            out[:], slope[:] = k_given[i, begin:], kdot_given[i, begin:]
-        if rates[5] > 0:
-            _correlations(slope, one[2, i], two[2, begin:], slope)
-        if T.size:
-            _next_tangent(T[i, begin:], out, slope, rates)
-        _next(K[i, begin:], out, rates)
+        for layer in range(len(rates)):
+            row, q, s, r = K[i, begin:], one[layer, 0, i], one[layer, 1, i], one[layer, 2, i]
+            qs, ss, rs = two[layer, 0, begin:], two[layer, 1, begin:], two[layer, 2, begin:]
+            if rates[layer, 5] > 0:
+                row, q, s, r = normalised[begin:], unit, unit, unit
+                _correlations(K[i, begin:], one[layer, 2, i], rs, row)
+                qs, ss, rs = units[0, begin:], units[1, begin:], units[2, begin:]
+            if form == RECTIFIER:
+                _rectifier(parameters[0], parameters[1], row, s, r, ss, rs, out, slope)
+            elif form == LINEAR:
+                _linear(parameters[0], row, out, slope)
+            elif form == ERF:
+                _erf(row, q, qs, out, slope)
+            elif form == GELU:
+                _gelu(row, q, qs, out, slope)
+            elif form == GAUSSIAN:
+                _gaussian(row, q, qs, out, slope)
+            elif form == EXPONENTIAL:
+                _exponential(parameters[0], parameters[1], row, q, qs, out, slope)
+            elif form == SIN:
+                _waves(row, q, qs, slope, out)
+            elif form == COS:
+                _waves(row, q, qs, out, slope)
+            else:
+                out[:], slope[:] = k_given[i, begin:], kdot_given[i, begin:]
+            if rates[layer, 5] > 0:
+                _correlations(slope, one[layer, 2, i], two[layer, 2, begin:], slope)
+            if T.size:
+                _next_tangent(T[i, begin:], out, slope, rates[layer])
+            _next(K[i, begin:], out, rates[layer])
 
 
 @cached_njit(**_OPTIONS)
