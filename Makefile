@@ -12,6 +12,8 @@ BENCH_VENV ?= .venv-bench
 BENCH := $(BENCH_VENV)/bin/python
 BENCH_STAMP := $(BENCH_VENV)/.installed
 MEASURED := results/benchmarks.json
+# neural-tangents needs an old JAX, and TensorFlow: two gigabytes more.
+KERNELS_STAMP := .venv-kernels/.installed
 
 .PHONY: help env demo test lint format bench bench-quick bench-compare clean
 
@@ -54,7 +56,13 @@ $(BENCH_STAMP): pyproject.toml benchmarks/constraints.txt
 	$(BENCH) -m pip install --quiet --disable-pip-version-check -c benchmarks/constraints.txt -e ".[bench]"
 	@touch $(BENCH_STAMP)
 
-bench: $(BENCH_STAMP)
+$(KERNELS_STAMP): benchmarks/kernels-constraints.txt
+	$(PYTHON) -m venv .venv-kernels
+	.venv-kernels/bin/python -m pip install --quiet --disable-pip-version-check -c benchmarks/kernels-constraints.txt \
+		neural-tangents jax jaxlib tf2jax
+	@touch $(KERNELS_STAMP)
+
+bench: $(BENCH_STAMP) $(KERNELS_STAMP)
 	@mkdir -p results
 	$(BENCH) -m pytest -c benchmarks/pytest.ini benchmarks --benchmark-quiet --benchmark-json=$(MEASURED)
 	$(BENCH) -m benchmarks.table $(MEASURED) --keep
@@ -72,5 +80,5 @@ bench-compare: $(BENCH_STAMP)
 	$(BENCH) -m benchmarks.table $(MEASURED) --compare
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(BENCH_VENV) .venv-kernels .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -93,3 +93,29 @@ def uniforms(count: int = 5000) -> float:
     """Return the seconds a uniform number, of which an update needs one."""
     out, key = np.empty(count), np.array([1, 2], np.uint32)
     return timing.best(lambda: [fill_uniforms(out, t, 0, 0, key) for t in range(100)]) / (100 * count)
+
+
+def angles(kind: str) -> float:
+    """Return the seconds a number of what a layer of ReLU kernels cannot do without: an angle, a sine, both kernels."""
+    x, k, t = np.linspace(0, 0.99, 512).astype(kind), np.ones(512, kind), np.ones(512, kind)
+    fill = _angles_single if kind == "float32" else _angles_double
+    return timing.best(lambda: [fill(x, k, t) for _ in range(2000)]) / (2000 * x.size)
+
+
+def _angles(degree, kind):  # type: ignore[no-untyped-def]
+    coefficients, one, half = np.linspace(1, 0.1, degree + 1).astype(kind), kind(1), kind(0.5)
+
+    @njit(fastmath={"contract", "nsz"})
+    def fill(x, k, t):  # type: ignore[no-untyped-def]
+        for j in range(x.size):
+            root, polynomial = np.sqrt(one - x[j]), coefficients[0]
+            for i in range(1, degree + 1):
+                polynomial = polynomial * x[j] + coefficients[i]
+            slope = half - root * polynomial
+            k[j] = root * np.sqrt(one + x[j]) + slope * x[j]
+            t[j] = k[j] + slope * t[j]
+
+    return fill
+
+
+_angles_double, _angles_single = _angles(20, np.float64), _angles(9, np.float32)
