@@ -106,7 +106,7 @@ def train_ensemble(
         Networks that are trained at a time; by default what fits in about 64 MiB. Of the results the last digits alone
         depend on it.
     dtype : {"float32", "float64"}
-        Precision.
+        Precision, also of the random numbers: networks of different precision are different ones.
     device : optional
         Where to train, as PyTorch names it.
     seed : int
@@ -227,7 +227,7 @@ def _train(
         gradients = torch.autograd.grad((errors**2).sum() / 2, learned)
         with torch.no_grad():
             for parameter, gradient in zip(learned, gradients, strict=True):
-                rate = (lr * active).to(gradient.dtype).reshape(-1, *[1] * (gradient.ndim - 1))
+                rate = lr * active.to(gradient.dtype).reshape(-1, *[1] * (gradient.ndim - 1))
                 parameter.sub_(rate * gradient)
         taken += active
     outputs, loss, moved = (torch.stack(parts, 1) for parts in zip(*measured, strict=True))
