@@ -216,8 +216,12 @@ def draw(out: Path) -> Figure:
     draw_accuracy(axes[0], theory, compared)
     draw_needed(axes[1], theory, compared)
     draw_together(axes[2], theory, compared)
-    for panel in axes:
-        panel.legend(fontsize="x-small")
+    axes[0].legend(fontsize="x-small", loc="upper left")
+    for panel in axes[1:]:
+        low, high = panel.get_ylim()
+        # Room for the legend.
+        panel.set_ylim(low, high * (high / low) ** 0.3)
+        panel.legend(fontsize="x-small", loc="upper left", ncols=2)
     return figure
 
 
@@ -248,15 +252,12 @@ def draw_accuracy(axes: plt.Axes, theory: xr.Dataset, compared: xr.Dataset) -> N
 
 def draw_needed(axes: plt.Axes, theory: xr.Dataset, compared: xr.Dataset) -> None:
     """Draw the number of networks needed for a word."""
-    k = theory["k"].values
+    theory = theory.sel(k=slice(3, None))
     for regime in TOGETHER:
         needed = theory["needed"].sel(regime=regime)
-        axes.plot(k, needed, color=colour_of(regime), linewidth=1.2, label=f"theory, {LABELS[regime]}")
-    line = k * np.log(k)
-    axes.plot(
-        k, line * float(needed[-1]) / line[-1], color="grey", linestyle=figures.DASHES, label=r"$\propto k \ln k$"
-    )
-    for shift, regime in zip((0.97, 1.0, 1.03), REGIMES, strict=True):
+        axes.plot(needed["k"], needed, color=colour_of(regime), linewidth=1.2, label=f"theory, {LABELS[regime]}")
+    guide(axes, theory["needed"].sel(regime="readout"), 0.6, theory["k"] * np.log(theory["k"]), r"$\propto k \ln k$")
+    for shift, regime in zip((1.0, 0.98, 1.02), REGIMES, strict=True):
         row = compared.sel(trained=regime)
         style = figures.POINTS | {"color": colour_of(regime), "marker": MARKERS[regime]}
         axes.errorbar(row["k"] * shift, row["needed_mean"], row["needed_error"], label=LABELS[regime], **style)
@@ -267,26 +268,35 @@ def draw_needed(axes: plt.Axes, theory: xr.Dataset, compared: xr.Dataset) -> Non
 
 def draw_together(axes: plt.Axes, theory: xr.Dataset, compared: xr.Dataset) -> None:
     """Draw the number of networks needed for all words at once."""
-    k = theory["k"].values
+    exact, theory = theory[["together", "together_error"]], theory.sel(k=slice(3, None))
     for regime in TOGETHER:
-        style = {"color": colour_of(regime), "linewidth": 1.2}
+        style: dict[str, Any] = {"color": colour_of(regime), "linewidth": 1.2}
         bound, union = (theory[name].sel(regime=regime) for name in ("bound", "union"))
-        axes.plot(k, bound, linestyle=figures.DASHES, label=f"bound of the theorem, {LABELS[regime]}", **style)
-        axes.plot(k, union, label=f"sum over wrong bits, {LABELS[regime]}", **style)
-        exact = theory[["together", "together_error"]].sel(regime=regime)
-        axes.plot(exact["every"], exact["together"], "+", color="black", markersize=9)
+        axes.plot(bound["k"], bound, linestyle=figures.DASHES, **style)
+        axes.plot(union["k"], union, **style)
+        row = exact.sel(regime=regime)
+        axes.plot(row["every"], row["together"], "+", color="black", markersize=9)
         row = compared.sel(regime=regime)
         points = figures.POINTS | {"color": colour_of(regime), "marker": MARKERS[regime]}
         axes.errorbar(row["every"], row["together_mean"], row["together_error"], label=LABELS[regime], **points)
     axes.plot([], [], "+", color="black", markersize=9, label="theory, Monte Carlo")
+    axes.plot([], [], color="grey", label="theory, sum over wrong bits")
+    axes.plot([], [], color="grey", linestyle=figures.DASHES, label="bound of the theorem")
+    guide(axes, theory["bound"].sel(regime="ntk"), 1.6, theory["k"] ** 2, r"$\propto k^2$")
     finish(axes, "networks $N$ needed for all words, probability 0.9")
     axes.set_title(r"(c) all $2^k - 1$ words at once", fontsize="medium")
+
+
+def guide(axes: plt.Axes, beside: xr.DataArray, factor: float, line: xr.DataArray, text: str) -> None:
+    """Draw a power of k beside the upper end of a curve."""
+    line = (line * float(factor * beside[-1] / line[-1])).where(line["k"] >= 10)
+    axes.plot(line["k"], line, color="grey", linestyle=":", label=text)
 
 
 def finish(axes: plt.Axes, text: str) -> None:
     """Set scales and labels of a panel over k."""
     axes.set(xscale="log", yscale="log", xlabel="number $k$ of bits", ylabel=text)
-    ticks = [2, 3, 5, 10, 20, 30]
+    ticks = [3, 5, 10, 20, 30]
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.set_xticks([], minor=True)
 
