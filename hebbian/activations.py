@@ -7,11 +7,12 @@ matter in averages where the function or its first derivative does not vanish be
 import functools
 import importlib
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from array_api_compat import array_namespace, is_cupy_namespace, is_numpy_namespace
+from array_api_compat import array_namespace, is_cupy_namespace
 
 from hebbian import validation
 
@@ -122,6 +123,12 @@ def _missing(which: str, z: Any) -> Any:
     raise ValueError(f"{which} of the custom activation is not given; allowed: get_activation(f, {which}=...)")
 
 
+def _namespace(z: Any) -> Any:
+    """Return the functions for an array of its kind; PyTorch's compiler cannot follow the general search."""
+    torch = sys.modules.get("torch")
+    return torch if torch is not None and isinstance(z, torch.Tensor) else array_namespace(z)
+
+
 def _abrelu(a: float, b: float) -> Any:
     parity = {a == b: "odd", a == -b: "even"}.get(True)
     facts = {"kinks": () if a == b else (0.0,), "parity": parity, "homogeneous": (a, b)}
@@ -129,7 +136,7 @@ def _abrelu(a: float, b: float) -> Any:
 
 
 def _two_slopes(a: float, b: float, z: Any) -> Any:
-    xp = array_namespace(z)
+    xp = _namespace(z)
     if a == b:
         return z if a == 1 else a * z
     above = xp.clip(z, 0.0, None)
@@ -137,31 +144,31 @@ def _two_slopes(a: float, b: float, z: Any) -> Any:
 
 
 def _slope(a: float, b: float, z: Any) -> Any:
-    xp = array_namespace(z)
+    xp = _namespace(z)
     return xp.where(z > 0, xp.full_like(z, b), xp.full_like(z, a))
 
 
 def _constant(value: float, z: Any) -> Any:
-    return array_namespace(z).full_like(z, value)
+    return _namespace(z).full_like(z, value)
 
 
 def _erf(z: Any) -> Any:
-    xp = array_namespace(z)
-    if is_numpy_namespace(xp):
-        from scipy.special import erf
-    elif is_cupy_namespace(xp):
-        erf = importlib.import_module("cupyx.scipy.special").erf
-    else:
-        erf = xp.erf
+    xp = _namespace(z)
+    if hasattr(xp, "erf"):
+        return xp.erf(z)
+    if is_cupy_namespace(xp):
+        return importlib.import_module("cupyx.scipy.special").erf(z)
+    from scipy.special import erf
+
     return erf(z)
 
 
 def _bell(z: Any) -> Any:
-    return array_namespace(z).exp(-z * z)
+    return _namespace(z).exp(-z * z)
 
 
 def _normal_density(z: Any) -> Any:
-    return array_namespace(z).exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    return _namespace(z).exp(-z * z / 2) / math.sqrt(2 * math.pi)
 
 
 def _normal_law(z: Any) -> Any:
@@ -169,7 +176,7 @@ def _normal_law(z: Any) -> Any:
 
 
 def _sigmoid(z: Any) -> Any:
-    return (1 + array_namespace(z).tanh(z / 2)) / 2
+    return (1 + _namespace(z).tanh(z / 2)) / 2
 
 
 def _sigmoid_slope(z: Any) -> Any:
@@ -177,11 +184,11 @@ def _sigmoid_slope(z: Any) -> Any:
 
 
 def _sigmoid_curvature(z: Any) -> Any:
-    return -_sigmoid_slope(z) * array_namespace(z).tanh(z / 2)
+    return -_sigmoid_slope(z) * _namespace(z).tanh(z / 2)
 
 
 def _softplus(z: Any) -> Any:
-    xp = array_namespace(z)
+    xp = _namespace(z)
     return xp.logaddexp(z, xp.zeros_like(z))
 
 
@@ -190,11 +197,11 @@ def _swish_slope(z: Any) -> Any:
 
 
 def _swish_curvature(z: Any) -> Any:
-    return _sigmoid_slope(z) * (2 - z * array_namespace(z).tanh(z / 2))
+    return _sigmoid_slope(z) * (2 - z * _namespace(z).tanh(z / 2))
 
 
 def _tanh(z: Any) -> Any:
-    return array_namespace(z).tanh(z)
+    return _namespace(z).tanh(z)
 
 
 def _tanh_slope(z: Any) -> Any:
@@ -210,7 +217,7 @@ def _waves(size: float, frequency: float, phase: float, parity: str | None) -> A
 
 
 def _wave(size: float, frequency: float, phase: float, z: Any) -> Any:
-    xp = array_namespace(z)
+    xp = _namespace(z)
     # The cosines of multiples of a quarter turn are exact.
     quarter = phase / (math.pi / 2)
     if quarter == round(quarter):
@@ -224,7 +231,7 @@ def _exponential(a: float) -> Any:
 
 
 def _scaled_exponential(size: float, a: float, z: Any) -> Any:
-    return size * array_namespace(z).exp(a * z)
+    return size * _namespace(z).exp(a * z)
 
 
 def _polynomial(function: Callable[[int, Any], Any], k: int, rates: tuple[float, float]) -> Any:
@@ -247,7 +254,7 @@ def _power(k: int, z: Any) -> Any:
 
 def _hermite(k: int, z: Any) -> Any:
     r"""Return :math:`he_k = He_k/\sqrt{k!}` by its three-term recursion."""
-    previous, current = array_namespace(z).zeros_like(z), _constant(1.0, z)
+    previous, current = _namespace(z).zeros_like(z), _constant(1.0, z)
     for j in range(k):
         previous, current = current, (z * current - math.sqrt(j) * previous) / math.sqrt(j + 1)
     return current

@@ -14,8 +14,10 @@ from hebbian.nn.attention_features import (
 from hebbian.nn.monotone_dbm import MeanFieldLayer, MeanFieldOutput, MonotoneDBM, SoftmaxProx
 from hebbian.nn.monotone_dbm_conv import MonotoneConvDBM
 from hebbian.nn.monotone_dbm_loss import CompletionClassificationLoss, CompletionLoss
+from hebbian.nn.ntk_mlp import NTKMLP
 
 __all__ = [
+    "NTKMLP",
     "BiasedRandomFeatureAttention",
     "CompletionClassificationLoss",
     "CompletionLoss",
