@@ -35,7 +35,7 @@ def public():
 
 @pytest.mark.parametrize("function", list(public()))
 def test_public_docstrings_name_every_parameter(function):
-    text = inspect.getdoc(function)
-    named = text.split("Parameters\n----------", 1)[1]
-    for parameter in inspect.signature(function).parameters.values():
-        assert parameter.name in named, parameter.name
+    text, parameters = inspect.getdoc(function), inspect.signature(function).parameters
+    assert ("Parameters\n----------" in text) == bool(parameters)
+    for parameter in parameters.values():
+        assert parameter.name in text.split("Parameters\n----------", 1)[1], parameter.name

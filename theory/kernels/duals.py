@@ -8,7 +8,7 @@ Closed forms where there are any; else Mehler's series where its bound allows it
 """
 
 import functools
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +17,7 @@ from hebbian import validation
 from hebbian.activations import Activation, Function, get_activation
 from theory.kernels.closed_forms import closed_form, correlation
 from theory.kernels.expectation import check_variance, density, gaussian_expectation, graded, levels_of, pieces, refined
-from theory.kernels.mehler import Coefficients, MehlerSeries, evaluate
+from theory.kernels.mehler import MehlerSeries, evaluate, unsettled
 
 Array = NDArray[np.float64]
 
@@ -90,7 +90,7 @@ def dual(
         return k + np.zeros(shape), kdot + np.zeros(shape)
     check_slope(act)
     if method == "quadrature":
-        return _by_quadrature(act, (q1, q2, q12), tol)
+        return pair_duals(act, (q1, q2, q12), tol)
     return _by_series(act, q1, q2, np.broadcast_to(q12, shape), method, tol)
 
 
@@ -139,18 +139,6 @@ def series_of(act: Activation, q: Array, squares: Array, slope_squares: Array, t
     return MehlerSeries(act, max(float(q.flat[largest]), 1e-12), at, 0.01 * tol)
 
 
-def mend(
-    act: Activation, one: Coefficients, two: Coefficients, c: Array, squares: tuple[Array, ...], tol: float
-) -> tuple[Array, Array, Any]:
-    """Return k and kdot by the series, and where its bound exceeds the tolerance.
-
-    Squares are those of f and f', of the first and the second variable.
-    """
-    k, kdot, bounds = evaluate(one, two, c)
-    scale = np.stack(np.broadcast_arrays(np.sqrt(squares[0] * squares[2]), np.sqrt(squares[1] * squares[3])))
-    return k, kdot, (bounds > tol * scale).any(0)
-
-
 def _by_series(act: Activation, q1: Array, q2: Array, q12: Array, method: str, tol: float) -> tuple[Array, Array]:
     both = np.concatenate([q1.ravel(), q2.ravel()])
     if not both.size:
@@ -161,17 +149,17 @@ def _by_series(act: Activation, q1: Array, q2: Array, q12: Array, method: str, t
     one = series.coefficients(q1, parts[0][0], parts[1][0])
     two = series.coefficients(q2, parts[0][1], parts[1][1])
     c = correlation(q1, q2, q12)
-    by_variable = parts[0][0], parts[1][0], parts[0][1], parts[1][1]
-    k, kdot, open_ = mend(act, one, two, c, by_variable, tol)
+    (k, kdot), open_ = evaluate(one, two, c), unsettled(one, two, c, tol)
     if open_.any() and method == "mehler":
         raise ValueError(f"method = 'mehler' does not reach tol = {tol} for {int(open_.sum())} pairs; allowed: 'auto'")
     if open_.any():
         rest = tuple(np.broadcast_to(q, q12.shape)[open_] for q in (q1, q2, q12))
-        k[open_], kdot[open_] = _by_quadrature(act, rest, tol)
+        k[open_], kdot[open_] = pair_duals(act, rest, tol)
     return k, kdot
 
 
-def _by_quadrature(act: Activation, pairs: tuple[Array, ...], tol: float) -> tuple[Array, Array]:
+def pair_duals(act: Activation, pairs: Sequence[Array], tol: float) -> tuple[Array, Array]:
+    """Return k and kdot of pairs, arrays (q1, q2, q12) of one shape, by quadrature over both variables."""
     q1, q2, q12 = np.broadcast_arrays(*pairs)
     k, kdot = np.empty(q12.shape), np.empty(q12.shape)
     copies = (q1 == q2) & (q12 == q1)

@@ -42,7 +42,7 @@ class Coefficients:
     first, stride : int
         Powers.
     tail, slope_tail : ndarray, shape of q
-        What the squares lack of :math:`E f^2` and of :math:`E f'^2`.
+        What the squares lack of :math:`E f^2` and of :math:`E f'^2`, in units of these.
     width : ndarray, shape of q
         :math:`\sqrt q`.
     """
@@ -58,6 +58,11 @@ class Coefficients:
     def terms(self) -> int:
         """Return the power after the last one."""
         return self.first + self.stride * len(self.a)
+
+    def at(self, *index: Any) -> "Coefficients":
+        """Return those of the variances at an index."""
+        parts = (values[index] for values in (self.tail, self.slope_tail, self.width))
+        return Coefficients(self.a[(slice(None), *index)], self.first, self.stride, *parts)
 
 
 class MehlerSeries:
@@ -95,10 +100,10 @@ class MehlerSeries:
     def coefficients(self, q: Array, squares: Array, slope_squares: Array) -> Coefficients:
         r"""Return the coefficients of variances, given their :math:`E f^2` and :math:`E f'^2`, all of one shape."""
         width = np.sqrt(np.maximum(q, SMALLEST))
-        a = self._all(width.ravel()).reshape(-1, *q.shape)
+        a = self._all(width.ravel()).reshape(self._terms, *q.shape)
         powers = np.arange(len(a)).reshape(-1, *(1,) * q.ndim)
-        tail = np.maximum(squares - (a**2).sum(0), 0.0)
-        slope_tail = np.maximum(slope_squares - (powers * (a / width) ** 2).sum(0), 0.0)
+        tail = _lacking(squares, (a**2).sum(0))
+        slope_tail = _lacking(slope_squares, (powers * (a / width) ** 2).sum(0))
         kept = a[self._first :: self._stride]
         return Coefficients(np.ascontiguousarray(kept), self._first, self._stride, tail, slope_tail, width)
 
@@ -146,8 +151,12 @@ def _functions(g: Array, terms: int) -> Any:
         previous, current = current, (g * current - math.sqrt(j) * previous) / math.sqrt(j + 1)
 
 
-def evaluate(one: Coefficients, two: Coefficients, c: Array) -> tuple[Array, Array, Array]:
-    """Return k, its derivative in the covariance, and bounds of both errors; shapes broadcast with that of c."""
+def _lacking(whole: Array, part: Array) -> Array:
+    return np.maximum(whole - part, 0.0) / np.where(whole > 0, whole, 1.0)
+
+
+def evaluate(one: Coefficients, two: Coefficients, c: Array) -> tuple[Array, Array]:
+    """Return k and its derivative in the covariance; shapes broadcast with that of c."""
     x = c**one.stride
     series, slope = np.zeros(np.broadcast(c, one.width, two.width).shape), np.zeros(())
     for a1, a2 in zip(one.a[::-1], two.a[::-1], strict=True):
@@ -156,7 +165,21 @@ def evaluate(one: Coefficients, two: Coefficients, c: Array) -> tuple[Array, Arr
     # k = c^first S(c^stride)
     lowest = c**one.first
     derivative = lowest * slope * one.stride * c ** (one.stride - 1) + one.first * series
-    scale = one.width * two.width
-    bound = np.abs(c) ** one.terms * np.sqrt(one.tail * two.tail)
-    slope_bound = np.abs(c) ** (one.terms - 1) * np.sqrt(one.slope_tail * two.slope_tail)
-    return lowest * series, derivative / scale, np.stack(np.broadcast_arrays(bound, slope_bound))
+    return lowest * series, derivative / (one.width * two.width)
+
+
+def error_bounds(one: Coefficients, two: Coefficients, c: Array) -> tuple[Array, Array]:
+    """Return bounds of both errors, in units of the geometric means of the averages of squares."""
+    size = np.abs(c)
+    return (
+        size**one.terms * np.sqrt(one.tail * two.tail),
+        size ** (one.terms - 1) * np.sqrt(one.slope_tail * two.slope_tail),
+    )
+
+
+def unsettled(one: Coefficients, two: Coefficients, c: Array, tol: float) -> NDArray[np.bool_]:
+    """Return for which pairs the bounds exceed the tolerance."""
+    # Most series settle all pairs, whatever c is.
+    if max(bound.max(initial=0.0) for bound in error_bounds(one, two, np.ones(()))) <= tol:
+        return np.zeros(np.broadcast(c, one.width, two.width).shape, bool)
+    return np.logical_or(*(bound > tol for bound in error_bounds(one, two, c)))

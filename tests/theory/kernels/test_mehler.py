@@ -5,7 +5,7 @@ import pytest
 
 from hebbian.activations import get_activation
 from theory.kernels import dual_diag, gaussian_expectation
-from theory.kernels.mehler import MehlerSeries, evaluate
+from theory.kernels.mehler import MehlerSeries, error_bounds, evaluate
 
 CLIP = get_activation(lambda z: np.clip(z, -1, 0.5), df=lambda z: 1.0 * ((z > -1) & (z < 0.5)), kinks=(-1, 0.5))
 Q = np.array([0.3, 2.0])
@@ -33,11 +33,11 @@ def test_coefficients_are_averages_with_hermite_polynomials(act):
 def test_bounds_hold_and_are_not_idle(name):
     act = get_activation(name)
     found, squares = coefficients(act, tol=1e-3 if name == "tanh" else 1e-12)
-    k, kdot, bounds = evaluate(found, found, np.ones(2))
+    (k, kdot), bounds = evaluate(found, found, np.ones(2)), error_bounds(found, found, np.ones(2))
     # At c = 1 the bound is the error.
-    np.testing.assert_allclose(squares[0] - k, bounds[0], rtol=1e-6, atol=1e-15)
-    np.testing.assert_allclose(squares[1] - kdot, bounds[1], rtol=1e-6, atol=1e-15)
-    assert (bounds > 1e-12).all()
+    np.testing.assert_allclose(1 - k / squares[0], bounds[0], rtol=1e-6, atol=1e-15)
+    np.testing.assert_allclose(1 - kdot / squares[1], bounds[1], rtol=1e-6, atol=1e-15)
+    assert np.min(bounds) > 1e-12
     assert math.isclose(found.width[1] ** 2, 2.0)
 
 
