@@ -1,4 +1,4 @@
-"""Effective theory of deep networks of finite width: criticality, and fluctuations to first order in depth over width."""
+"""Effective theory of deep networks: criticality, and fluctuations to first order in depth over width."""
 
 from theory.effective_theory.aspect_ratio import aspect_ratio, homogeneous_exact, mutual_information, nu
 from theory.effective_theory.criticality import CriticalPoint, find_critical, learning_rates

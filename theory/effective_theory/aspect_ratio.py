@@ -1,4 +1,4 @@
-r"""How fluctuations grow with depth over width, and the ratio at which the outputs of a network tell most of each other.
+r"""How fluctuations grow with depth over width, and the ratio at which outputs tell most of each other.
 
 At depth L and width n the variance that all outputs share fluctuates by :math:`v = \nu L/n`, to first order. Depth
 thereby couples neurons, which representations need, and too much of it makes one network unlike the next (Roberts,
@@ -90,7 +90,7 @@ def homogeneous_exact(act: str | Function | Activation, L: int, n: int) -> Array
     L, n = validation.integer("L", L, minimum=1), validation.integer("n", n, minimum=2)
     if find_critical(act).kind != "scale_invariant":
         raise ValueError(f"act = {act.name!r} is not homogeneous; allowed: 'linear', 'relu' and other pairs of slopes")
-    return (1 + nu(act) / n) ** np.arange(L)
+    return np.power(1 + nu(act) / n, np.arange(L))
 
 
 def mutual_information(v: float, m1: int, m2: int) -> float:
@@ -134,8 +134,8 @@ def aspect_ratio(nu: float, n_out: int) -> float:
     .. math::
         r^* = \frac{4}{(20 + 3 n_L)\, \nu}
 
-    by its expansion to third order. That of a log-normal s has no maximum in v, see `mutual_information`: the ratio says
-    where the expansion turns, and beyond it networks of one law are unlike each other.
+    by its expansion to third order. For a log-normal s (`mutual_information`) it has no maximum at all: the ratio says
+    where the expansion turns.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 KINDS = ("scale_invariant", "K=0", "half_stable", "none")
 # Where half-stable fixed points are looked for.
-_KERNELS = np.geomspace(1e-3, 1e3, 121)
+_KERNELS = np.geomspace(1e-3, 1e2, 61)
 # Step of the third derivative at zero.
 _STEP = 2e-3
 

@@ -13,8 +13,9 @@ at one input, neurons :math:`i \ne j` of a layer that is fed by n neurons have
 (Roberts, Yaida and Hanin, arXiv:2106.10165). It is poor where V is more than about a third of :math:`n K^2`.
 """
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -117,30 +118,24 @@ def finite_width_flow(
     rates = [_rates(name, rate, L) for name, rate in (("lambda_W", lambda_W), ("lambda_b", lambda_b))]
     ratios = _ratios(widths, L, gamma)
     K = kernel_flow(act, L, C_W, C_b, K1, gamma)
-    depth = next((l for l in range(L) if overflows(act, float(K[l]), 4)), L)
+    depth = next((layer for layer in range(L) if overflows(act, float(K[layer]), 4)), L)
     moments = gauss(act, np.maximum(K[:depth], LEAST))
-    names = OF_KERNELS if gamma > 0 else OF_KERNELS + OF_TANGENTS
-    values = {name: np.zeros(L) for name in names}
+    values = {name: np.zeros(L) for name in (OF_KERNELS if gamma > 0 else OF_KERNELS + OF_TANGENTS)}
     values["K"], values["Theta"][0] = K, rates[1][0] + rates[0][0] * (K1 - C_b) / C_W
-    last = L
-    for l in range(L - 1):
-        if l == depth:
-            last = l + 1
-            break
-        now = {name: float(values[name][l]) for name in names}
-        averages = Moments(*(float(average[l]) for average in moments))
+    for layer in range(min(depth, L - 1)):
+        now = {name: array[layer] for name, array in values.items()}
+        averages = Moments(*(average[layer] for average in moments))
         with np.errstate(over="ignore", invalid="ignore"):
-            then = _kernels(now, averages, C_W, ratios[l], gamma, rates[0][l + 1], rates[1][l + 1])
+            then = _kernels(now, averages, C_W, ratios[layer], gamma, rates[0][layer + 1], rates[1][layer + 1])
             if gamma == 0:
-                then |= _tangents(now, averages, C_W, ratios[l], rates[0][l + 1])
-        if not np.isfinite([*then.values(), K[l + 1]]).all():
-            last = l + 1
-            break
+                then |= _tangents(now, averages, C_W, ratios[layer], rates[0][layer + 1])
         for name, value in then.items():
-            values[name][l + 1] = value
+            values[name][layer + 1] = value
+    infinite = np.logical_or.accumulate(~np.isfinite(list(values.values())).all(axis=0))
     for array in values.values():
-        array[last:] = np.inf
-    return Flow(**{field.name: values.get(field.name) for field in fields(Flow)[:-1]}, overflow=last < L)
+        array[infinite] = np.inf
+    coefficients: dict[str, Any] = {name: values.get(name) for name in OF_KERNELS + OF_TANGENTS}
+    return Flow(**coefficients, overflow=bool(infinite[-1]))
 
 
 def ntk_drift(flow: Flow, n: int, n_out: int = 1) -> float:
@@ -177,7 +172,7 @@ def ntk_drift(flow: Flow, n: int, n_out: int = 1) -> float:
     return float(-2 / n * (flow.P[-1] + (n_out + 1) * flow.Q[-1]))
 
 
-def _kernels(x: dict[str, float], m: Moments, C_W: float, r: float, gamma: float, l_W: float, l_b: float) -> Any:
+def _kernels(x: dict[str, Any], m: Moments, C_W: float, r: float, gamma: float, l_W: float, l_b: float) -> Any:
     """Return coefficients of preactivations of the next layer; r is the ratio of the widths of two layers."""
     chi, skip = C_W * m.f2_K, gamma**2
     z2f2 = x["K"] * m.f2 + 2 * x["K"] ** 2 * m.f2_K
@@ -192,7 +187,7 @@ def _kernels(x: dict[str, float], m: Moments, C_W: float, r: float, gamma: float
     }
 
 
-def _tangents(x: dict[str, float], m: Moments, C_W: float, r: float, l_W: float) -> dict[str, float]:
+def _tangents(x: dict[str, Any], m: Moments, C_W: float, r: float, l_W: float) -> dict[str, Any]:
     """Return coefficients of the tangent kernel and its differential of the next layer, without a residual path."""
     Theta, F, chi_par, chi_perp = x["Theta"], x["F"], C_W * m.f2_K, C_W * m.s2
     slope = C_W * Theta
@@ -207,12 +202,7 @@ def _tangents(x: dict[str, float], m: Moments, C_W: float, r: float, l_W: float)
         "F": C_W * slope * m.f2s2 + r * chi_par**2 * F,
         "B": slope**2 * m.s4 + r * chi_perp**2 * x["B"],
         "Theta_nlo": r
-        * (
-            om_K * x["G1"]
-            + x["V"] * om_zzzz / 8
-            + chi_perp * x["Theta_nlo"]
-            + C_W * (x["D"] + 2 * F) * m.s2_K
-        ),
+        * (om_K * x["G1"] + x["V"] * om_zzzz / 8 + chi_perp * x["Theta_nlo"] + C_W * (x["D"] + 2 * F) * m.s2_K),
         "P": curved + r * chi_perp * (C_W * m.fc * x["B"] + chi_par * x["P"]),
         "Q": curved
         + l_W * slope * m.f2s2
@@ -236,4 +226,4 @@ def _ratios(widths: Sequence[int] | None, L: int, gamma: float) -> list[float]:
         raise ValueError(f"widths has {len(checked)} entries; allowed: L - 1 = {L - 1}")
     if gamma > 0 and len(set(checked)) > 1:
         raise ValueError(f"widths = {checked} differ beside a residual path; allowed: equal widths, or gamma = 0")
-    return [1.0] + [checked[l] / checked[l - 1] for l in range(1, L - 1)] if L > 1 else []
+    return [after / before for before, after in itertools.pairwise([checked[0], *checked])] if checked else []

@@ -3,8 +3,8 @@ r"""Kernels of preactivations from layer to layer, at infinite width.
 .. math::
     K^{(l+1)} = C_b + C_W \langle f^2 \rangle + \gamma^2 K^{(l)}
 
-for :math:`z^{(l+1)} = b + W f(z^{(l)}) + \gamma z^{(l)}` with weights of variance :math:`C_W/n_l` and biases of variance
-:math:`C_b` (Roberts, Yaida and Hanin, arXiv:2106.10165).
+for :math:`z^{(l+1)} = b + W f(z^{(l)}) + \gamma z^{(l)}`, with weights of variance :math:`C_W/n_l` and biases of
+variance :math:`C_b` (Roberts, Yaida and Hanin, arXiv:2106.10165).
 """
 
 import math
@@ -65,12 +65,12 @@ def kernel_flow(
     act, L, C_W, C_b, K1, gamma = check_network(act, L, C_W, C_b, K1, gamma)
     K = np.full(L, np.inf)
     K[0] = K1
-    for l in range(1, L):
-        if overflows(act, K[l - 1], 2):
+    for layer in range(1, L):
+        if overflows(act, K[layer - 1], 2):
             break
         # Below the least kernel f is its tangent.
-        mean_square = float(dual_diag(act, max(K[l - 1], LEAST))[0]) * min(K[l - 1] / LEAST, 1.0)
-        K[l] = C_b + C_W * mean_square + gamma**2 * K[l - 1]
+        mean_square = float(dual_diag(act, max(K[layer - 1], LEAST))[0]) * min(K[layer - 1] / LEAST, 1.0)
+        K[layer] = C_b + C_W * mean_square + gamma**2 * K[layer - 1]
     return K
 
 
@@ -107,12 +107,12 @@ def kernel_flow_two(
     one, two = (kernel_flow(act, L, C_W, C_b, K) for K in (K11, K22))
     both = np.full(L, np.inf)
     both[0] = K12
-    for l in range(1, L):
-        if not np.isfinite(one[l] + two[l]):
+    for layer in range(1, L):
+        if not np.isfinite(one[layer] + two[layer]):
             break
-        bound = math.sqrt(one[l - 1] * two[l - 1])
-        covariance = min(max(both[l - 1], -bound), bound)
-        both[l] = C_b + C_W * float(dual(act, one[l - 1], two[l - 1], covariance)[0])
+        bound = math.sqrt(one[layer - 1] * two[layer - 1])
+        covariance = min(max(both[layer - 1], -bound), bound)
+        both[layer] = C_b + C_W * float(dual(act, one[layer - 1], two[layer - 1], covariance)[0])
     return one, two, both
 
 

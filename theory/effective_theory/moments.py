@@ -1,4 +1,4 @@
-r"""Averages of an activation and its derivatives over a normal preactivation, and what a layer does to a kernel by them.
+r"""Averages of an activation and its derivatives over a normal preactivation.
 
 Derivatives of averages are averages of the function itself times Hermite polynomials of z, which holds at kinks too:
 

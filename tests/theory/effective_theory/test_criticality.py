@@ -44,7 +44,10 @@ def test_exponents():
         lambda z: np.tanh(z) + z * z / (2 * (1 + z**4)),
         df=lambda z: 1 / np.cosh(z) ** 2 + z / (1 + z**4) - 2 * z**5 / (1 + z**4) ** 2,
         d2f=lambda z: (
-            -2 * np.tanh(z) / np.cosh(z) ** 2 + (1 - 17 * z**4) / (1 + z**4) ** 2 + 16 * z**8 / (1 + z**4) ** 3 + z**4 * (3 / (1 + z**4) ** 2)
+            -2 * np.tanh(z) / np.cosh(z) ** 2
+            + (1 - 17 * z**4) / (1 + z**4) ** 2
+            + 16 * z**8 / (1 + z**4) ** 3
+            + z**4 * (3 / (1 + z**4) ** 2)
         ),
     )
     point = find_critical(shifted)

@@ -30,6 +30,7 @@ def test_smooth_activation_off_criticality():
     np.testing.assert_allclose(last(critical, "G1 Theta_nlo A"), [-0.107, -0.695, 0.0046], atol=5e-4)
 
 
+@pytest.mark.slow
 def test_deep_critical_network_has_the_asymptotic_law():
     L = 4000
     flow = finite_width_flow("tanh", L, 1.0, 0.0, 1.0)
@@ -50,7 +51,7 @@ def test_residual_path():
 def test_no_residual_path_is_the_limit_of_a_weak_one(act):
     plain = finite_width_flow(act, 8, 1.5, 0.2, 1.0)
     weak = finite_width_flow(act, 8, 1.5, 0.2, 1.0, gamma=1e-9)
-    np.testing.assert_allclose(last(plain, "K V G1 Theta"), last(weak, "K V G1 Theta"), rtol=1e-7)
+    np.testing.assert_allclose(last(plain, "K V G1 Theta"), last(weak, "K V G1 Theta"), rtol=1e-7, atol=1e-8)
     assert last(plain, "U T3") == [0, 0]
 
 
@@ -94,13 +95,13 @@ def test_drift_of_the_tangent_kernel():
 
 
 def test_overflow_is_infinite_and_flagged():
-    flow = finite_width_flow("relu", 500, 4.0, 0.0, 1.0)
+    flow = finite_width_flow("relu", 100, 40.0, 0.0, 1.0)
     assert flow.overflow
     for name in ("K", "V", "Theta", "A", "P", "Q", "G1"):
         values = getattr(flow, name)
         assert not np.isnan(values).any()
         assert np.isinf(values[-1])
-        assert np.isfinite(values[:100]).all()
+        assert np.isfinite(values[:70]).all()
     assert finite_width_flow("exp", 6, 1.0, 0.0, 1.0).overflow
     ordered = finite_width_flow("tanh", 400, 0.1, 0.0, 1.0)
     assert not ordered.overflow

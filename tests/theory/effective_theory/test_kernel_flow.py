@@ -38,19 +38,20 @@ def test_nearby_inputs_part_by_the_susceptibilities():
 def test_growth_decay_and_overflow():
     np.testing.assert_allclose(kernel_flow("relu", 50, 1.5, 0.0, 2.0), 2 * 0.75 ** np.arange(50), rtol=1e-12)
     grown = kernel_flow("relu", 800, 4.0, 0.0, 1.0)
-    assert np.isinf(grown[-1]) and np.isfinite(grown[300]) and not np.isnan(grown).any()
+    assert np.isinf(grown[-1])
+    assert np.isfinite(grown[300])
+    assert not np.isnan(grown).any()
     assert np.isinf(kernel_flow("exp", 9, 1.0, 0.0, 1.0)[-1])
     assert np.isinf(kernel_flow_two("relu", 800, 4.0, 0.0, 1.0, 2.0, 0.5)[2][-1])
     shrunk = kernel_flow("tanh", 900, 0.4, 0.0, 1.0)
-    assert shrunk[-1] == 0 and shrunk[700] / shrunk[699] == pytest.approx(0.4, rel=1e-9)
+    assert shrunk[-1] == 0
+    assert shrunk[700] / shrunk[699] == pytest.approx(0.4, rel=1e-9)
 
 
-@pytest.mark.parametrize(("C_W", "C_b"), [(0.8, 0.0), (1.2, 0.5), (1.6, 0.0), (2.5, 0.1)])
+@pytest.mark.parametrize(("C_W", "C_b"), [(0.5, 0.02), (1.2, 0.5), (1.6, 0.0), (2.5, 0.1)])
 def test_correlations_approach_their_limit_over_their_depth(C_W, C_b):
     depth = correlation_depth("erf", C_W, C_b)
-    K = kernel_flow("erf", 3000, C_W, C_b, 1.0)[-1]
-    if C_b == 0 and C_W < math.pi / 4:
-        assert K == 0
+    K = kernel_flow("erf", 300, C_W, C_b, 1.0)[-1]
     L = int(min(6 * depth, 400)) + 3
     _, _, K12 = kernel_flow_two("erf", L, C_W, C_b, K, K, 0.9 * K)
     steps = np.diff(K12)
@@ -78,7 +79,7 @@ def test_depth_is_infinite_at_criticality():
 def test_bad_input_is_refused(change, words):
     with pytest.raises(ValueError, match=words):
         kernel_flow(**{"act": "relu", "L": 3, "C_W": 1.0, "C_b": 0.1, "K1": 1.0} | change)
-    with pytest.raises(ValueError, match="K12 = 1.5 is out of range"):
+    with pytest.raises(ValueError, match=r"K12 = 1\.5 is out of range"):
         kernel_flow_two("relu", 3, 1.0, 0.1, 1.0, 2.0, 1.5)
-    with pytest.raises(ValueError, match="K22 = 0.01 is out of range"):
+    with pytest.raises(ValueError, match=r"K22 = 0\.01 is out of range"):
         kernel_flow_two("relu", 3, 1.0, 0.1, 1.0, 0.01, 0.0)
