@@ -121,7 +121,7 @@ def mutual_information(v: float, m1: int, m2: int) -> float:
     Examples
     --------
     >>> round(mutual_information(0.005, 1, 1), 9)
-    3.06e-06
+    3.059e-06
     """
     v = validation.real("v", v, minimum=0.0, maximum=1.0)
     m1, m2 = (validation.integer(name, m, minimum=1) for name, m in (("m1", m1), ("m2", m2)))
