@@ -15,7 +15,7 @@ try:
 except ImportError as error:
     raise ImportError('torch is not installed; allowed: pip install "hebbian[nn]"') from error
 from torch import Tensor
-from torch.func import jacrev, jvp, vmap
+from torch.func import grad, jacrev, vmap
 
 from hebbian import validation
 from hebbian.activations import Activation, Function
@@ -214,27 +214,24 @@ def _preactivations(of: Ensemble, layers: Layers, x: Tensor) -> list[Tensor]:
 def _change(of: Ensemble, layers: Layers, y: float) -> Tensor:
     """Return the rate of change of the mean of H_ii of one network."""
     x = torch.full((1,), math.sqrt((of.K1 - of.C_b) / of.C_W), dtype=torch.float64)
-    rates = [(of.lambda_W / W.shape[-1], of.lambda_b) for W, _ in layers]
+    rates = [rate for W, _ in layers for rate in (of.lambda_W / W.shape[-1], of.lambda_b)]
 
     def outputs(given: Layers) -> Tensor:
         return _preactivations(of, given, x)[-1]
 
+    def slopes(given: Layers) -> list[Tensor]:
+        J: Any = jacrev(outputs)(given)
+        return [slope for of_layer in J for slope in of_layer]
+
     def tangent(given: Layers) -> Tensor:
-        slopes: Any = jacrev(outputs)(given)
-        squares = [
-            rate * (J**2).sum()
-            for of_layer, pair in zip(slopes, rates, strict=True)
-            for J, rate in zip(of_layer, pair, strict=True)
-        ]
+        squares = [rate * (J**2).sum() for J, rate in zip(slopes(given), rates, strict=True)]
         return torch.stack(squares).sum() / of.widths[-1]
 
-    slopes: Any = jacrev(outputs)(layers)
     error = outputs(layers) - y
-    direction = [
-        tuple(-rate * torch.tensordot(error, J, 1) for J, rate in zip(of_layer, pair, strict=True))
-        for of_layer, pair in zip(slopes, rates, strict=True)
-    ]
-    return jvp(tangent, (layers,), (direction,))[1]
+    steps = [-rate * torch.tensordot(error, J, 1) for J, rate in zip(slopes(layers), rates, strict=True)]
+    gradient: Any = grad(tangent)(layers)
+    parts = [slope for of_layer in gradient for slope in of_layer]
+    return torch.stack([(part * step).sum() for part, step in zip(parts, steps, strict=True)]).sum()
 
 
 def _gradients(of: Ensemble, layers: Layers, X: Tensor, labels: Tensor) -> Array:

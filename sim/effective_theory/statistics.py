@@ -252,8 +252,8 @@ def _means(z: Array, H: Array | None, dH: Array | None) -> dict[str, Array]:
 def _estimates(means: dict[str, Array], feeding: Array) -> Statistics:
     """Return estimates and their errors over networks; those of covariances by linearisation."""
     nets = means["K"].shape[1]
-    found = {name: means[name] for name in ("K", "Theta") if name in means}
-    found |= {name: means[name] * feeding[:, None] for name in ("U", "T3", "B", "F", "P", "Q") if name in means}
+    factors = dict.fromkeys(("K", "Theta"), 1.0) | dict.fromkeys(("U", "T3", "B", "F", "P", "Q"), feeding[:, None])
+    found = {name: factors[name] * array for name, array in means.items() if name in factors}
     values = {name: array.mean(1) for name, array in found.items()}
     products = {"V": ("zz", "K", "K"), "A": ("HH", "Theta", "Theta"), "D": ("Hz", "Theta", "K")}
     for name, (both, one, two) in products.items():
