@@ -109,7 +109,7 @@ def test_residual_path_tends_to_the_theory():
 def test_unequal_widths_enter_by_their_ratios():
     narrow, wide = (16, 64, 16), (32, 128, 32)
     theory = finite_width_flow("tanh", 4, **TANH, widths=narrow)
-    measured = extrapolated("tanh", 4, (3000, narrow), (700, wide), dntk=False, **TANH)
+    measured = extrapolated("tanh", 4, (3000, narrow), (700, wide), dntk=False, n_out=24, **TANH)
     for name in ("V", "D", "A", "F", "B"):
         assert_close(*measured[name], getattr(theory, name)[-1], name)
     value, error = measured["B"]
