@@ -25,7 +25,14 @@ def test_examples_run(name):
 
 def public():
     """The names that the packages export."""
-    for name in ("hebbian", "hebbian.data", "sim", "theory.kernels", "theory.replica_symmetric"):
+    for name in (
+        "hebbian",
+        "hebbian.data",
+        "sim",
+        "theory.effective_theory",
+        "theory.kernels",
+        "theory.replica_symmetric",
+    ):
         module = importlib.import_module(name)
         for word in module.__all__:
             value = getattr(module, word)

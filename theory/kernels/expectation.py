@@ -4,6 +4,7 @@ Every interval between kinks is cut into panels that halve towards its ends, wit
 happens on a scale of its own around a kink or around zero is resolved whatever the variance.
 """
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -98,14 +99,20 @@ def pieces(breaks: Sequence[Array], reach: float = REACH) -> Iterator[tuple[Arra
     yield clipped[-1], np.full_like(clipped[-1], reach)
 
 
+@functools.lru_cache(maxsize=64)
 def graded(levels: int, halvings: int) -> tuple[Array, Array]:
-    """Return nodes and weights on (0, 1), on panels that halve towards 0, each cut again in two so many times."""
+    """Return nodes and weights on (0, 1), on panels that halve towards 0, each cut again in two so many times.
+
+    They are kept and shared, and cannot be written to.
+    """
     outer = np.append(0.0, 0.5 ** np.arange(levels, -1, -1))
     cut = [np.linspace(a, b, 2**halvings, endpoint=False) for a, b in itertools.pairwise(outer)]
     edges = np.concatenate([*cut, [1.0]])
     x, w = np.polynomial.legendre.leggauss(_NODES)
     length = np.diff(edges)[:, None]
-    return (edges[:-1, None] + length * (x + 1) / 2).ravel(), (length * w / 2).ravel()
+    nodes, weights = (edges[:-1, None] + length * (x + 1) / 2).ravel(), (length * w / 2).ravel()
+    nodes.flags.writeable = weights.flags.writeable = False
+    return nodes, weights
 
 
 def levels_of(scale: float, reach: float = REACH) -> int:
