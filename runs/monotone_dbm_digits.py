@@ -35,8 +35,9 @@ from theory.monotone_dbm import critical_coupling
 
 LEVELS, HIDDEN, RANK = 4, 60, 300
 MARGINS = {"monotone": 0.1, "relaxed": -0.8}
-# Learning rates, chosen on a split of the training images; how many epochs for each epoch of the others.
+# Learning rates: the better of two or three on a split of the training images; of the monotone ones, not searched.
 RATES = {"monotone": 5e-3, "relaxed": 5e-3, "unconstrained": 1e-2, "layered": 1e-2, "perceptron": 2e-3, "rbm": 2e-3}
+# Epochs for each epoch of the others.
 EPOCHS = {"rbm": 4.0}
 BATCH = 128
 # Of the distance from the solution: in single precision, far above rounding for both margins.

@@ -254,7 +254,8 @@ def solve_from_starts(
         )
         spread = np.nanmax(ends, axis=0) - np.nanmin(ends, axis=0)
     return {
-        "ambiguous": float((np.nanmax(spread, axis=1) > _SEPARATION).mean()),
+        # Of samples that no start solved nothing is known.
+        "ambiguous": float((np.nan_to_num(spread).max(axis=1) > _SEPARATION).mean()),
         "unsolved": unsolved,
         "undamped_failures": float((undamped.gradient > _GRADIENT).mean()),
         "lambda_min": prepared.lambda_min,
