@@ -9,7 +9,7 @@ inequality of Cauchy and Schwarz J terms leave out at most :math:`|c|^J \sqrt{t(
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -29,6 +29,8 @@ SMALLEST = 1e-30
 _REACH = 13.0
 _STEP = 0.2
 _HALVINGS = 6
+# By how much coefficients may change when the step is halved, in units of the root of their sum of squares.
+_ROUNDING = 1e-13
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Coefficients:
         What the squares lack of :math:`E f^2` and of :math:`E f'^2`, in units of these.
     width : ndarray, shape of q
         :math:`\sqrt q`.
+    resolved : bool
+        Whether the nodes were close enough for the coefficients, and with them the tails, to be right.
     """
 
     a: Array
@@ -53,6 +57,7 @@ class Coefficients:
     tail: Array
     slope_tail: Array
     width: Array
+    resolved: bool
 
     @property
     def terms(self) -> int:
@@ -61,8 +66,8 @@ class Coefficients:
 
     def at(self, *index: Any) -> "Coefficients":
         """Return those of the variances at an index."""
-        parts = (values[index] for values in (self.tail, self.slope_tail, self.width))
-        return Coefficients(self.a[(slice(None), *index)], self.first, self.stride, *parts)
+        parts = {name: getattr(self, name)[index] for name in ("tail", "slope_tail", "width")}
+        return replace(self, a=self.a[(slice(None), *index)], **parts)
 
 
 class MehlerSeries:
@@ -84,14 +89,14 @@ class MehlerSeries:
         self.act = act
         self._first = 1 if act.parity == "odd" else 0
         self._stride = 1 if act.parity is None else 2
-        self._halvings, self._terms = 0, TERMS
+        self._halvings, self._terms, self._resolved = 0, TERMS, False
         width = np.sqrt(np.array([largest]))
-        while self._halvings < _HALVINGS:
-            coarse = self._all(width)
-            self._halvings += 1
-            if np.abs(self._all(width) - coarse).max() <= 1e-14 * math.sqrt(largest_squares[0]):
-                break
-        squares = self._all(width)[:, 0] ** 2
+        finer = self._all(width)
+        while self._halvings < _HALVINGS and not self._resolved:
+            self._halvings, coarse = self._halvings + 1, finer
+            finer = self._all(width)
+            self._resolved = bool(np.abs(finer - coarse).max() <= _ROUNDING * math.sqrt(largest_squares[0]))
+        squares = finer[:, 0] ** 2
         left = largest_squares[0] - np.cumsum(squares)
         slope_left = largest_squares[1] - np.cumsum(squares * np.arange(TERMS)) / largest
         enough = (left <= tol * largest_squares[0]) & (slope_left <= tol * largest_squares[1])
@@ -105,12 +110,15 @@ class MehlerSeries:
         tail = _lacking(squares, (a**2).sum(0))
         slope_tail = _lacking(slope_squares, (powers * (a / width) ** 2).sum(0))
         kept = a[self._first :: self._stride]
-        return Coefficients(np.ascontiguousarray(kept), self._first, self._stride, tail, slope_tail, width)
+        return Coefficients(
+            np.ascontiguousarray(kept), self._first, self._stride, tail, slope_tail, width, self._resolved
+        )
 
     def _all(self, width: Array) -> Array:
         """Return all coefficients of widths of shape (N,), shape (terms, N)."""
         if self.act.kinks in ((), (0.0,)):
-            g, table = _shared_table(bool(self.act.kinks), self._halvings, self._terms, float(width.max(initial=1.0)))
+            levels = levels_of(2.0 ** math.ceil(math.log2(width.max(initial=1.0)))) if self.act.kinks else 0
+            g, table = _shared_table(levels, self._halvings, self._terms)
             return table @ self.act.f(g[:, None] * width)
         parts = [self._moving(width[i : i + 64]) for i in range(0, width.size, 64)]
         return np.concatenate(parts, axis=1)
@@ -127,16 +135,16 @@ class MehlerSeries:
         return out
 
 
-@lru_cache(maxsize=4)
-def _shared_table(kink: bool, halvings: int, terms: int, width: float) -> tuple[Array, Array]:
-    """Return nodes and, for each term, the weights by which values of f at them are summed."""
-    if kink:
-        u, w = graded(levels_of(width), halvings)
+@lru_cache(maxsize=8)
+def _shared_table(levels: int, halvings: int, terms: int) -> tuple[Array, Array]:
+    """Return nodes, on panels of so many levels beside a kink at 0, and for each term the weights of values of f."""
+    if levels:
+        u, w = graded(levels, halvings)
         g, w = np.concatenate([-REACH * u, REACH * u]), np.tile(REACH * w, 2)
         near = np.abs(g) < 2 * _REACH
         g, w = g[near], w[near]
     else:
-        step = _STEP / max(1.0, width) / 2**halvings
+        step = _STEP / 2**halvings
         count = math.ceil(_REACH / step)
         g = step * np.arange(-count, count + 1)
         w = np.full(g.size, step)
@@ -179,6 +187,8 @@ def error_bounds(one: Coefficients, two: Coefficients, c: Array) -> tuple[Array,
 
 def unsettled(one: Coefficients, two: Coefficients, c: Array, tol: float) -> NDArray[np.bool_]:
     """Return for which pairs the bounds exceed the tolerance."""
+    if not one.resolved:
+        return np.ones(np.broadcast(c, one.width, two.width).shape, bool)
     # Most series settle all pairs, whatever c is.
     if max(bound.max(initial=0.0) for bound in error_bounds(one, two, np.ones(()))) <= tol:
         return np.zeros(np.broadcast(c, one.width, two.width).shape, bool)

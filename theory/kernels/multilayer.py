@@ -89,7 +89,9 @@ def mlp_kernel(
     dtype : {"float64", "float32"}
         Precision of the N1 x N2 part.
     tol : float
-        Error that is allowed, where the activation has no closed form, in each k and its derivative (`dual`).
+        Error that is allowed, where the activation has no closed form, in each k and its derivative (`dual`). Pairs for
+        which its series does not suffice, near-copies under a custom activation with kinks above all, take some
+        hundredths of a second each.
     tile : int
         Rows and columns that are computed at a time, at least 1.
     out : Kernels, optional

@@ -252,14 +252,16 @@ def _compiled_activation(
     """Return the kernels behind an activation, of matrices or of a batch of them."""
     kind = K.dtype
     K, T = K.copy(), T.copy()
-    numbers, nothing = np.array([[1, 0, 0, 0, 0, 0]], kind), np.empty((0, 0), kind)
+    numbers, nothing = np.array([[1, 0, 0, 0, 0, 0]], kind), np.empty((1, 0), kind)
     vectors = []
     for q in (q1, q2):
         root = np.sqrt(q)
         vectors.append(np.stack([q, root, 1 / np.where(root > 0, root, np.inf)])[None])
     for where in np.ndindex(K.shape[:-2]):
         one, two = (np.ascontiguousarray(part[(slice(None), slice(None), *where)]) for part in vectors)
-        tiles.layers(form, np.array(parameters, kind), K[where], T[where], one, two, numbers, False, nothing, nothing)
+        tiles.layers(
+            form, np.array(parameters, kind), K[where], T[where], nothing[0], one, two, numbers, False, nothing, nothing
+        )
     return K, T
 
 

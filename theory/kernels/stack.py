@@ -121,24 +121,35 @@ class Stack:
         diagonal = self.symmetric and rows == columns
         rates, kind, depth = self.rates, self.kind.type, self.rates.depth
         K = self.one.X[rows] @ self.two.X[columns].T
-        nothing = np.empty((0, 0), kind)
         T = np.empty(K.shape if self.tangent else (0, 0), kind)
-        tiles.first(K, T, kind(1 / self.inputs), rates.of_layer(0).astype(kind))
-        if every or depth == 0:
-            self._finish(K, T, rows, diagonal, 0)
-            yield 0, K, T
         form, parameters = self._form or (tiles.GIVEN, (0.0, 0.0))
-        numbers = np.array([rates.of_layer(layer) for layer in range(1, depth + 1)]).astype(kind)
+        numbers = np.array([rates.of_layer(layer) for layer in range(depth + 1)]).astype(kind)
+        start = numbers[0, :4] * np.array([1 / self.inputs, 1, 1 / self.inputs, 1], kind)
         one, two = (
             np.ascontiguousarray(self.one.vectors[..., rows]),
             np.ascontiguousarray(self.two.vectors[..., columns]),
         )
-        step = 1 if every or not self._form else max(depth, 1)
-        for begin in range(0, depth, step):
-            given = (nothing, nothing) if self._form else self._given(begin, K, rows, columns, diagonal)
-            part, end = slice(begin, begin + step), begin + step
-            tiles.layers(form, np.array(parameters, kind), K, T, one[part], two[part], numbers[part], diagonal, *given)
+        nothing = np.empty((0, 0), kind)
+        # The first layer alone, then one by one; or all at once.
+        ends = range(depth + 1) if every or not self._form else [depth]
+        begin = 0
+        for end in ends:
+            given = self._given(begin, K, rows, columns, diagonal) if end and not self._form else (nothing, nothing)
+            part = slice(begin, end)
+            tiles.layers(
+                form,
+                np.array(parameters, kind),
+                K,
+                T,
+                start if end == ends[0] else start[:0],
+                one[part],
+                two[part],
+                numbers[1:][part],
+                diagonal,
+                *given,
+            )
             self._finish(K, T, rows, diagonal, end)
+            begin = end
             if every or end == depth:
                 yield end, K, T
 

@@ -74,24 +74,13 @@ _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz
 
 
 @cached_njit(**_OPTIONS)
-def first(K, T, scale, rates):  # type: ignore[no-untyped-def]
-    """Replace scalar products K, and T unless it has the shape (0, 0), by the kernels of the first layer."""
-    cw, lw = scale * rates[0], scale * rates[2]
-    for i in range(K.shape[0]):
-        row = K[i]
-        if T.size:
-            _affine(row, T[i], lw, rates[3])
-        _affine(row, row, cw, rates[1])
-
-
-@cached_njit(**_OPTIONS)
 def _affine(values, out, slope, shift):  # type: ignore[no-untyped-def]
     for j in range(values.size):
         out[j] = slope * values[j] + shift
 
 
 @cached_njit(**_OPTIONS)
-def layers(form, parameters, K, T, one, two, rates, upper, k_given, kdot_given):  # type: ignore[no-untyped-def]
+def layers(form, parameters, K, T, start, one, two, rates, upper, k_given, kdot_given):  # type: ignore[no-untyped-def]
     r"""Replace the kernels of a tile by those some layers later, a row after the other: it stays in the first cache.
 
     Parameters
@@ -102,6 +91,8 @@ def layers(form, parameters, K, T, one, two, rates, upper, k_given, kdot_given):
         Of the form.
     K, T : ndarray, shape (n, m)
         NNGP kernel and NTK; a T of shape (0, 0) is left out.
+    start : ndarray, shape (4,) or (0,)
+        If any: K are scalar products, of which the kernels of the first layer are cw K + cb and lw K + lb.
     one, two : ndarray, shapes (L, 3, n) and (L, 3, m)
         Variances at each layer, their roots, and the inverse roots, 0 for 0.
     rates : ndarray, shape (L, 6)
@@ -115,6 +106,10 @@ def layers(form, parameters, K, T, one, two, rates, upper, k_given, kdot_given):
     for i in range(n):
         begin = i if upper else 0
         out, slope = k[begin:], kdot[begin:]
+        if start.size:
+            if T.size:
+                _affine(K[i, begin:], T[i, begin:], start[2], start[3])
+            _affine(K[i, begin:], K[i, begin:], start[0], start[1])
         for layer in range(len(rates)):
             row, q, s, r = K[i, begin:], one[layer, 0, i], one[layer, 1, i], one[layer, 2, i]
             qs, ss, rs = two[layer, 0, begin:], two[layer, 1, begin:], two[layer, 2, begin:]

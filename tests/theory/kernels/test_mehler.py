@@ -5,7 +5,7 @@ import pytest
 
 from hebbian.activations import get_activation
 from theory.kernels import dual_diag, gaussian_expectation
-from theory.kernels.mehler import MehlerSeries, error_bounds, evaluate
+from theory.kernels.mehler import MehlerSeries, error_bounds, evaluate, unsettled
 
 CLIP = get_activation(lambda z: np.clip(z, -1, 0.5), df=lambda z: 1.0 * ((z > -1) & (z < 0.5)), kinks=(-1, 0.5))
 Q = np.array([0.3, 2.0])
@@ -39,6 +39,14 @@ def test_bounds_hold_and_are_not_idle(name):
     np.testing.assert_allclose(1 - kdot / squares[1], bounds[1], rtol=1e-6, atol=1e-15)
     assert np.min(bounds) > 1e-12
     assert math.isclose(found.width[1] ** 2, 2.0)
+
+
+def test_steps_that_are_too_wide_are_noticed():
+    tanh, q = get_activation("tanh"), np.array([3e6, 1.0])
+    squares = dual_diag(tanh, q)
+    found = MehlerSeries(tanh, q[0], (squares[0][0], squares[1][0]), 1e-12).coefficients(q, *squares)
+    assert unsettled(found, found, np.zeros(2), 1e-3).all()
+    assert not unsettled(*[coefficients(tanh)[0]] * 2, np.zeros(2), 1e-3).any()
 
 
 def test_the_series_of_a_smooth_function_ends():
