@@ -48,7 +48,7 @@ def test_loss_is_its_definition(gamma, beta, w):
 def test_default_temperatures():
     loss = CompletionClassificationLoss(4, SHAPE)
     torch.testing.assert_close(loss.tau.detach() ** 2, torch.full(SHAPE, 10.0))
-    assert float(loss.label_tau) == 1.0
+    assert float(loss.label_tau.detach()) == 1.0
     assert {name: tuple(p.shape) for name, p in loss.named_parameters()} == {"tau": SHAPE, "label_tau": ()}
     with torch.no_grad():
         loss.tau.zero_()
