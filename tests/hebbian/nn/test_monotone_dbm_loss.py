@@ -53,7 +53,7 @@ def test_default_temperatures():
     with torch.no_grad():
         loss.tau.zero_()
     loss.reset_parameters()
-    assert float(loss.tau[0, 0]) == pytest.approx(10**0.5)
+    assert float(loss.tau[0, 0].detach()) == pytest.approx(10**0.5)
 
 
 def test_observed_pixels_do_not_count():
