@@ -136,7 +136,8 @@ def _step(
         raise FloatingPointError(f"loss = {number} in epoch {epoch}, batch {batch}; allowed: finite numbers")
     value.backward()
     optimiser.step()
-    return {"loss": number} | {name: float(one) for name, one in extra.items()}
+    numbers = {name: one.detach() if isinstance(one, torch.Tensor) else one for name, one in extra.items()}
+    return {"loss": number} | {name: float(one) for name, one in numbers.items()}
 
 
 def over_seeds(values: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
