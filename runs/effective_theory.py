@@ -53,7 +53,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "kernels": {"tanh": (0.8, 1.0, 1.2), "relu": (1.5, 2.0, 2.5), "layers": 50, "n": 256, "nets": 30},
         "vertex": {"n": np.array([32, 64, 128]), "layers": 20, "nets": 6000},
         "residual": {"gamma": np.array([0.0, 0.5, 0.9]), "layers": 12, "n": 128, "nets": 6000},
-        "drift": {"n": np.array([32, 64]), "layers": np.array([2, 4, 6, 8]), "nets": 120},
+        "drift": {"n": np.array([32, 64]), "layers": np.array([2, 4, 6, 8]), "nets": 250},
         "training": {"layers": 20, "n": 64, "steps": 120, "images": 1200},
     },
     "paper": {
@@ -61,7 +61,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "kernels": {"tanh": (0.8, 1.0, 1.2), "relu": (1.5, 2.0, 2.5), "layers": 50, "n": 256, "nets": 100},
         "vertex": {"n": np.array([32, 64, 128]), "layers": 30, "nets": 60_000},
         "residual": {"gamma": np.array([0.0, 0.5, 0.9]), "layers": 16, "n": 128, "nets": 30_000},
-        "drift": {"n": np.array([32, 64, 128]), "layers": np.array([2, 4, 6, 8, 12]), "nets": 300},
+        "drift": {"n": np.array([32, 64, 128]), "layers": np.array([2, 4, 6, 8, 12]), "nets": 500},
         "training": {"layers": 20, "n": 64, "steps": 500, "images": 1200},
     },
 }
