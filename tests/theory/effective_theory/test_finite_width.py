@@ -107,6 +107,10 @@ def test_overflow_is_infinite_and_flagged():
     early = finite_width_flow("exp", 3, 1.0, 0.0, 30.0)
     assert early.overflow
     assert np.isinf(early.V[1:]).all()
+    # Rates so large that infinite terms of either sign meet, while kernels are finite.
+    hasty = finite_width_flow("tanh", 4, **TANH | {"lambda_W": 1e200})
+    assert hasty.overflow
+    assert not np.isnan([hasty.A, hasty.D, hasty.Q]).any()
     ordered = finite_width_flow("tanh", 400, 0.1, 0.0, 1.0)
     assert not ordered.overflow
     assert np.isfinite([getattr(ordered, name) for name in ("K", "V", "Theta_nlo", "A", "P")]).all()
