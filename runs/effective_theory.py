@@ -1,14 +1,13 @@
 r"""Random deep networks of finite width against the effective theory of depth over width (arXiv:2106.10165).
 
 Kernels K of preactivations from layer to layer at, below and above criticality; the growth of their fluctuations,
-V/(n K^2), without and with a residual path; the change of the tangent kernel as training begins, which no network of
-infinite width has; and training on digits from weights of different variance. First-order theory is a straight line in
-depth over width: of homogeneous activations the exact law is known too, (1 + nu/n)^(l-1) - 1, which averages over
-random networks resolve only where few of them do not dominate. Needs PyTorch.
+V/(n K^2), without and with a residual path; and the change of the tangent kernel as training begins, which no network
+of infinite width has. First-order theory is a straight line in depth over width: of homogeneous activations the exact
+law is known too, (1 + nu/n)^(l-1) - 1, which averages over random networks resolve only where few of them do not
+dominate. Needs PyTorch.
 """
 
 import functools
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,9 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from hebbian.data import load_images
 from runs import command_line, comparison, figures
 from runs.script import Run, Script
 from sim import random, store
@@ -30,10 +27,8 @@ from theory.effective_theory import (
     find_critical,
     finite_width_flow,
     homogeneous_exact,
-    kernel_flow,
     ntk_drift,
     nu,
-    susceptibilities,
 )
 
 ACTIVATIONS = ("relu", "tanh", "linear", "gelu")
@@ -43,9 +38,6 @@ OF_SECTION = {
     "residual": ("relu", "linear"),
     "drift": ("relu", "tanh", "gelu"),
 }
-# Weights of variance C_W over the inputs of a layer; the default of PyTorch has biases of variance 1/(3n) as well.
-STARTS = {"ordered": 0.5, "critical": 1.0, "chaotic": 3.0, "pytorch": 1 / 3}
-RATE = 0.05
 critical = functools.cache(find_critical)
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {
@@ -53,16 +45,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         "kernels": {"tanh": (0.8, 1.0, 1.2), "relu": (1.5, 2.0, 2.5), "layers": 50, "n": 256, "nets": 30},
         "vertex": {"n": np.array([32, 64, 128]), "layers": 20, "nets": 6000},
         "residual": {"gamma": np.array([0.0, 0.5, 0.9]), "layers": 12, "n": 128, "nets": 6000},
-        "drift": {"n": np.array([32, 64]), "layers": np.array([2, 4, 6, 8]), "nets": 120},
-        "training": {"layers": 20, "n": 64, "steps": 120, "images": 1200},
+        "drift": {"n": np.array([32, 64]), "layers": np.array([2, 4, 6, 8]), "nets": 250},
     },
     "paper": {
         "samples": 16,
         "kernels": {"tanh": (0.8, 1.0, 1.2), "relu": (1.5, 2.0, 2.5), "layers": 50, "n": 256, "nets": 100},
         "vertex": {"n": np.array([32, 64, 128]), "layers": 30, "nets": 60_000},
         "residual": {"gamma": np.array([0.0, 0.5, 0.9]), "layers": 16, "n": 128, "nets": 30_000},
-        "drift": {"n": np.array([32, 64, 128]), "layers": np.array([2, 4, 6, 8, 12]), "nets": 300},
-        "training": {"layers": 20, "n": 64, "steps": 500, "images": 1200},
+        "drift": {"n": np.array([32, 64, 128]), "layers": np.array([2, 4, 6, 8, 12]), "nets": 500},
     },
 }
 
@@ -117,41 +107,9 @@ def measure_drift(task: Task) -> xr.Dataset:
     return xr.Dataset({"drift": ((), change, DRIFT)})
 
 
-def measure_training(preset: Mapping[str, Any], point: Mapping[str, Any]) -> xr.Dataset:
-    """Train one network on digits, whose images are scaled to one length."""
-    import torch
-
-    from sim.effective_theory.gradients import train_classifier
-
-    torch.set_num_threads(1)
-    images, count = load_images("digits"), int(preset["images"])
-    X = images.pixels.reshape(len(images.pixels), -1).astype(np.float64)
-    X *= math.sqrt(X.shape[1]) / np.linalg.norm(X, axis=1, keepdims=True)
-    trained = train_classifier(
-        X[:count],
-        images.labels[:count].astype(int),
-        X[count:],
-        images.labels[count:].astype(int),
-        L=int(preset["layers"]),
-        n=int(preset["n"]),
-        C_W=point["C_W"],
-        C_b=point["C_b"],
-        rate=RATE,
-        steps=int(preset["steps"]),
-        seed=point["seed"],
-        address=(len(OF_SECTION), random.float_bits(point["C_W"]), point["sample"]),
-    )
-    gradient = by_layer(gradient=trained.gradient / trained.gradient[-1])
-    words = {"loss": "cross-entropy of training inputs", "accuracy": "accuracy on test inputs"}
-    return gradient.assign(
-        {name: ("step", getattr(trained, name), label(text)) for name, text in words.items()}
-    ).assign_coords(step=trained.steps)
-
-
 def by_layer(**values: Any) -> xr.Dataset:
     """Return variables along layers, numbered from 1."""
     words = {"K": "kernel K", "vertex": "V/(n K^2)", "first_order": "V/(n K^2) to first order"}
-    words |= {"gradient": "squared gradient by preactivations over that of the last layer"}
     layers = len(next(iter(values.values())))
     variables = {name: ("layer", value, label(words[name])) for name, value in values.items()}
     return xr.Dataset(variables, {"layer": np.arange(1, layers + 1)})
@@ -181,13 +139,6 @@ def predict_drift(task: Task) -> xr.Dataset:
     return xr.Dataset({"drift": ((), ntk_drift(flow, int(task.n)), DRIFT), "theta": theta})
 
 
-def predict_gradient(layers: int, C_W: float, C_b: float) -> xr.Dataset:
-    """Return the growth of gradients from the last layer to each before it."""
-    K = kernel_flow("tanh", layers, C_W, C_b, C_W + C_b)[:-1]
-    chi = susceptibilities("tanh", K, C_W)[1]
-    return by_layer(gradient=np.append(np.cumprod(chi[::-1])[::-1], 1.0))
-
-
 def sections(run: Run) -> Iterator[tuple[str, partial[Task], dict[str, Any]]]:
     """Yield all groups of random networks: name, task, and axes besides samples."""
     for section, acts in OF_SECTION.items():
@@ -210,15 +161,6 @@ def compute(run: Run) -> None:
         measure = measure_drift if of_drift else measure_layers
         simulation = run.tabulate(measure, axes | {"sample": samples}, f"simulation/{name}", argument=task)
         run.conclude(f"comparison/{name}", partial(compare, name, simulation, theory, task.keywords["nets"]))
-    preset = run.preset["training"]
-    for start, C_W in STARTS.items():
-        law = {"C_W": C_W, "C_b": 1 / (3 * int(preset["n"])) if start == "pytorch" else 0.0}
-        theory = run.keep(f"theory/training_{start}", partial(predict_gradient, int(preset["layers"]), **law))
-        argument: Any = partial(dict, **law, seed=run.seed)
-        simulation = run.tabulate(
-            partial(measure_training, preset), {"sample": samples}, f"simulation/training_{start}", argument=argument
-        )
-        run.conclude(f"comparison/training_{start}", partial(compare_training, simulation, theory))
 
 
 def predict(function: Any, task: partial[Task], axes: Mapping[str, Any]) -> xr.Dataset:
@@ -240,37 +182,21 @@ def compare(name: str, simulation: xr.Dataset, theory: xr.Dataset, nets: int) ->
     return comparison.compare(simulation, theory, ["vertex"], where=(spread < 0.01) & (act != "tanh"))
 
 
-def compare_training(simulation: xr.Dataset, theory: xr.Dataset) -> xr.Dataset:
-    """Compare gradients with the theory, and average what was learned."""
-    compared = comparison.compare(simulation, theory, ["gradient"], where=False)
-    for name in ("loss", "accuracy"):
-        mean, error = comparison.sample_statistics(simulation, name)
-        text = simulation[name].attrs["long_name"]
-        compared[f"{name}_mean"] = mean.assign_attrs(label(f"{text}, mean over samples"))
-        compared[f"{name}_error"] = error.assign_attrs(label(f"standard error of {name}"))
-    return compared
-
-
 def report(out: Path) -> Iterator[str]:
-    """Yield pulls where the theory is exact, and what the networks learned."""
+    """Yield pulls where the theory is exact."""
     for name in ("kernels_relu", "vertex_relu", "vertex_linear"):
         compared = store.read(out, f"comparison/{name}")
         yield f"{name}: {comparison.summary(compared, 'K' if name.startswith('kernels') else 'vertex')}"
-    for start in STARTS:
-        last = store.read(out, f"comparison/training_{start}").isel(step=-1)
-        accuracy, error = (float(last[f"accuracy_{what}"]) for what in ("mean", "error"))
-        yield f"{start}: accuracy {accuracy:.3f} +- {error:.3f} after {int(last['step'])} steps"
 
 
 def draw(out: Path) -> Figure:
     """Draw all sections."""
-    figure, axes = plt.subplots(2, 3, figsize=(14, 8))
+    figure, axes = plt.subplots(2, 2, figsize=(11, 8.5))
     panels = axes.ravel()
     draw_kernels(panels[0], out)
     draw_vertex(panels[1], out)
     draw_residual(panels[2], out)
     draw_drift(panels[3], out)
-    draw_training(panels[4], panels[5], out)
     return figure
 
 
@@ -342,28 +268,6 @@ def draw_drift(panel: plt.Axes, out: Path) -> None:
     panel.set(xlabel="depth over width $L/n$", ylabel=r"$\Theta^{-2}\, dE[H]/d\eta$ of the tangent kernel")
     panel.set_title("(d) first change by training; lines: first order", fontsize="medium")
     panel.legend(fontsize="x-small")
-
-
-def draw_training(gradients: plt.Axes, learned: plt.Axes, out: Path) -> None:
-    """Draw the gradients of all layers before training, and the accuracy during it."""
-    for (start, C_W), colour, marker in zip(STARTS.items(), figures.COLOURS, "osDv", strict=False):
-        compared, theory = (store.read(out, f"{room}/training_{start}") for room in ("comparison", "theory"))
-        style = figures.POINTS | {"color": colour, "marker": marker, "label": f"{start}, $C_W = {C_W:.3g}$"}
-        gradients.errorbar(compared["layer"], compared["gradient_mean"], compared["gradient_error"], **style)
-        gradients.plot(theory["layer"], theory["gradient"], color=colour, linewidth=1)
-        learned.errorbar(
-            compared["step"],
-            compared["accuracy_mean"],
-            compared["accuracy_error"],
-            **style | {"linestyle": "-", "linewidth": 0.8, "markersize": 3},
-        )
-    words = r"$|\partial_{z^{(l)}} \mathcal{L}|^2 / |\partial_{z^{(L)}} \mathcal{L}|^2$"
-    gradients.set(xlabel="layer $l$", ylabel=f"squared gradient {words}", yscale="log")
-    gradients.set_title(r"(e) digits, tanh, before training; lines: $\prod \chi_\perp$", fontsize="medium")
-    gradients.xaxis.set_major_locator(MaxNLocator(integer=True))
-    gradients.legend(fontsize="x-small")
-    learned.set(xlabel="step of training", ylabel="accuracy on test images", ylim=(0, 1))
-    learned.set_title("(f) digits, tanh, during training", fontsize="medium")
 
 
 SCRIPT = Script(

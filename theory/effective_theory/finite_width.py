@@ -120,7 +120,9 @@ def finite_width_flow(
     K = kernel_flow(act, L, C_W, C_b, K1, gamma)
     depth = next((layer for layer in range(L) if overflows(act, float(K[layer]), 4)), L)
     moments = gauss(act, np.maximum(K[:depth], LEAST))
-    values = {name: np.zeros(L) for name in (OF_KERNELS if gamma > 0 else OF_KERNELS + OF_TANGENTS)}
+    values = {name: np.full(L, np.inf) for name in (OF_KERNELS if gamma > 0 else OF_KERNELS + OF_TANGENTS)}
+    for array in values.values():
+        array[0] = 0.0
     values["K"], values["Theta"][0] = K, rates[1][0] + rates[0][0] * (K1 - C_b) / C_W
     for layer in range(min(depth, L - 1)):
         now = {name: array[layer] for name, array in values.items()}

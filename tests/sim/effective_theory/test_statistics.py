@@ -63,7 +63,7 @@ def test_recursions_are_derivatives_of_the_network(act, gamma):
 @pytest.mark.slow
 def test_smooth_network_tends_to_the_theory():
     theory = finite_width_flow("tanh", 4, **TANH)
-    measured = extrapolated("tanh", 4, (3000, 16), (600, 32), **TANH)
+    measured = extrapolated("tanh", 4, (6000, 16), (1500, 32), **TANH)
     for name in NAMES:
         assert_close(*measured[name], getattr(theory, name)[-1], name)
 

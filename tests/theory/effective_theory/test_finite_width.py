@@ -103,6 +103,14 @@ def test_overflow_is_infinite_and_flagged():
         assert np.isinf(values[-1])
         assert np.isfinite(values[:70]).all()
     assert finite_width_flow("exp", 6, 1.0, 0.0, 1.0).overflow
+    # The fourth power of f overflows before the second.
+    early = finite_width_flow("exp", 3, 1.0, 0.0, 30.0)
+    assert early.overflow
+    assert np.isinf(early.V[1:]).all()
+    # Rates so large that infinite terms of either sign meet, while kernels are finite.
+    hasty = finite_width_flow("tanh", 4, **TANH | {"lambda_W": 1e200})
+    assert hasty.overflow
+    assert not np.isnan([hasty.A, hasty.D, hasty.Q]).any()
     ordered = finite_width_flow("tanh", 400, 0.1, 0.0, 1.0)
     assert not ordered.overflow
     assert np.isfinite([getattr(ordered, name) for name in ("K", "V", "Theta_nlo", "A", "P")]).all()
