@@ -245,7 +245,7 @@ class MonotoneDBM(MeanFieldLayer):
     Examples
     --------
     >>> layer = MonotoneDBM([(3, 2), (1, 4)], tiers=(2, 5))
-    >>> image = torch.eye(2)[[[0, 1, 1]]]
+    >>> image = torch.eye(2)[torch.tensor([[0, 1, 1]])]
     >>> layer((image, None)).q.shape
     torch.Size([1, 10])
     """
