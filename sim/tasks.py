@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Self
 
+import threadpoolctl
 from tqdm import tqdm
 
 from sim.executors import Pool
@@ -188,13 +189,15 @@ def _results(
 
 
 def _here(function: Callable[[Any], Sequence[Any]], tasks: Sequence[Task]) -> Iterator[tuple[Task, Sequence[Any]]]:
-    for task in tasks:
-        argument = _prepared(task)
-        try:
-            results = function(argument)
-        except Exception as error:
-            raise _failed(task, f"{type(error).__name__}: {error}", traceback.format_exc()) from error
-        yield task, results
+    # As in workers: sums over several threads round otherwise.
+    with threadpoolctl.threadpool_limits(1):
+        for task in tasks:
+            argument = _prepared(task)
+            try:
+                results = function(argument)
+            except Exception as error:
+                raise _failed(task, f"{type(error).__name__}: {error}", traceback.format_exc()) from error
+            yield task, results
 
 
 def _side_by_side(together: Together, tasks: Sequence[Task]) -> Iterator[tuple[Task, Sequence[Any]]]:
