@@ -105,9 +105,8 @@ def measure_law(task: Circle) -> xr.Dataset:
 
 def circle_axes() -> dict[str, Any]:
     """Return the coordinates of outputs on the circle."""
-    times = RATE * np.array(STEPS)
     return {
-        "time": ("time", times, label("time of gradient flow")),
+        "time": ("time", RATE * np.array(STEPS), label("time of gradient flow")),
         "angle": ("angle", ANGLES, label("angle of the input", "radian")),
     }
 
@@ -127,8 +126,8 @@ def predict_law() -> xr.Dataset:
     X, tests, spec = on_circle(TRAINED_ANGLES), on_circle(ANGLES), specification(2, 1)
     own, across = mlp_kernel(X, **spec), mlp_kernel(tests, X, **spec)
     variance = mlp_kernel(tests, **spec, diag_only=True).nngp
-    times = RATE * np.array(STEPS)
-    law = flow(own.ntk, across.ntk, own.nngp, across.nngp, variance, target(TRAINED_ANGLES)[:, 0], times)
+    y, times = target(TRAINED_ANGLES)[:, 0], RATE * np.array(STEPS)
+    law = flow(own.ntk, across.ntk, own.nngp, across.nngp, variance, y, times)
     return xr.Dataset(
         {
             "mean": (("time", "angle"), law.mean, label("mean output at infinite width")),
@@ -168,9 +167,10 @@ def axes_of(preset: dict[str, Any]) -> dict[str, Any]:
 def compare_law(simulation: xr.Dataset, theory: xr.Dataset) -> xr.Dataset:
     """Compare mean and variance over networks with those of infinite width."""
     output = simulation["output"].astype(np.float64)
-    moments = {"mean": output.mean("member"), "variance": output.var("member", ddof=1)}
-    for name, values in moments.items():
-        moments[name] = values.assign_attrs(label(f"{name} of the output over networks"))
+    moments = {
+        "mean": output.mean("member").assign_attrs(label("mean of the output over networks")),
+        "variance": output.var("member", ddof=1).assign_attrs(label("variance of the output over networks")),
+    }
     compared = comparison.compare(xr.Dataset(moments).assign(completed=simulation["completed"]), theory, moments)
     ratio = moments["variance"].sum("angle") / theory["variance"].sum("angle")
     averages = xr.Dataset({"ratio": ratio, "drift": simulation["drift"].mean("member")})
@@ -191,17 +191,16 @@ def compare_kernel(simulation: xr.Dataset, theory: xr.Dataset) -> xr.Dataset:
     mean, error = comparison.sample_statistics(table, "distance")
     slopes = []
     for depth in mean["depth"]:
-        y, spread = mean.sel(depth=depth), error.sel(depth=depth)
-        # Errors of a mean are relative ones of its logarithm.
-        fit, cov = np.polyfit(np.log(y["width"]), np.log(y), 1, w=y / spread, cov="unscaled")
+        y = mean.sel(depth=depth)
+        # Relative errors of a mean are errors of its logarithm.
+        fit, cov = np.polyfit(np.log(y["width"]), np.log(y), 1, w=y / error.sel(depth=depth), cov="unscaled")
         slopes.append((fit[0], cov[0, 0] ** 0.5))
-    slope, slope_error = np.array(slopes).T
     compared = xr.Dataset(
         {
             "distance_mean": mean.assign_attrs(label("relative distance of tangent kernels from infinite width")),
             "distance_error": error.assign_attrs(label("standard error of distance")),
-            "slope_mean": ("depth", slope, label("power of the width")),
-            "slope_error": ("depth", slope_error, label("standard error of slope")),
+            "slope_mean": ("depth", [slope for slope, _ in slopes], label("power of the width")),
+            "slope_error": ("depth", [spread for _, spread in slopes], label("standard error of slope")),
         }
     )
     compared["slope_pull"] = ((compared["slope_mean"] + 0.5) / compared["slope_error"]).assign_attrs(
@@ -239,8 +238,7 @@ def draw_law(axes: plt.Axes, simulation: xr.Dataset, theory: xr.Dataset) -> None
     output = simulation["output"].sel(width=width).stack(network=("sample", "member"))
     for at, colour, marker in zip(DRAWN, figures.COLOURS, "osD", strict=False):
         mean, sd = theory["mean"].isel(time=at), theory["variance"].isel(time=at) ** 0.5
-        time = float(theory["time"][at])
-        axes.plot(ANGLES, mean, color=colour, linewidth=1.2, label=f"$t = {time:g}$")
+        axes.plot(ANGLES, mean, color=colour, linewidth=1.2, label=f"$t = {float(theory['time'][at]):g}$")
         axes.fill_between(ANGLES, mean - 2 * sd, mean + 2 * sd, color=colour, alpha=0.15, linewidth=0)
         # Every other angle, apart for each time.
         some = output.isel(time=at, angle=slice(at // 2, None, 3))
@@ -250,19 +248,18 @@ def draw_law(axes: plt.Axes, simulation: xr.Dataset, theory: xr.Dataset) -> None
     axes.plot(TRAINED_ANGLES, target(TRAINED_ANGLES)[:, 0], "kx", markersize=7, label="training data", zorder=5)
     axes.set(xlabel=r"angle $\phi$ of the input", ylabel=r"output $f$, mean $\pm$ 2 standard deviations")
     axes.set_ylim(-3.1, 2.4)
-    axes.legend(fontsize="x-small", loc="lower center", ncols=5)
+    axes.legend(fontsize="x-small", loc="lower center", ncols=5, columnspacing=1, handlelength=1.5)
     axes.set_title(f"(a) training on a circle, width {width}", fontsize="medium")
 
 
 def draw_variance(axes: plt.Axes, compared: xr.Dataset) -> None:
     """Draw the variance of outputs over that at infinite width."""
-    times = compared["time"].values
-    for index, (time, marker) in enumerate(zip(times, "os^Dv", strict=True)):
-        row = compared.isel(time=index)
-        shift = 1.04 ** (index - len(times) // 2)
+    for index, (time, marker) in enumerate(zip(compared["time"].values, "os^Dv", strict=True)):
+        row, shift = compared.isel(time=index), 1.04 ** (index - 2)
         style = figures.POINTS | {"color": figures.COLOURS[index], "marker": marker}
         axes.errorbar(row["width"] * shift, row["ratio_mean"], row["ratio_error"], label=f"$t = {time:g}$", **style)
     axes.axhline(1, color="grey", linewidth=1.2, label="theory, infinite width")
+    axes.margins(y=0.35)
     finish(axes, compared, "variance of outputs over theory")
     axes.set_title("(b) spread of trained networks on the circle", fontsize="medium")
 

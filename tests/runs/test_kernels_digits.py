@@ -22,9 +22,9 @@ def test_groups_share_their_grid(out):
 
 def test_trained_networks_are_wrong_as_often_as_those_of_infinite_width(out):
     compared = store.read(out, "comparison")
-    # Two samples leave a t of two degrees of freedom: not pulls, but differences of some per cent.
-    assert (abs(compared.single_residual) < 0.04).all()
-    assert (abs(compared.together_residual) < 0.08).all()
+    # Their standard deviations over seeds are up to 0.019 and 0.034: a false-alarm rate of 2e-2.
+    assert (abs(compared.single_residual) < 0.06).all()
+    assert (abs(compared.together_residual) < 0.1).all()
     assert (compared.regression_law < compared.together_law).all()
     assert (compared.together_law < compared.single_law).all()
 
