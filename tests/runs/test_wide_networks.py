@@ -9,29 +9,11 @@ from hebbian.permutations import PermutationTask
 from sim.empirical_kernel import empirical_nngp, empirical_ntk
 from sim.ensembles import train_ensemble
 from sim.permutations import output_moments, train_members
-from theory.kernels import dual
+from theory.kernels import mlp_kernel
 from theory.permutations import output_law
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(5, 4))
-
-
-def recursion(model, x):
-    """NNGP and tangent kernel of the infinite width, from the specification that the network gives."""
-    spec = model.kernel_spec()
-    standard = spec["parametrization"] == "standard"
-    sizes = [x.shape[1], *spec.get("widths", [])]
-    K = spec["cw"][0] * x @ x.T / x.shape[1] + spec["cb"][0]
-    T = x @ x.T + spec["lb"] if standard else K
-    for layer in range(1, spec["depth"] + 1):
-        q = np.diag(K)
-        k, kdot = dual(spec["act"], q[:, None], q, np.minimum(K, np.sqrt(q[:, None] * q)))
-        skip = spec["residual"] ** 2 if layer < spec["depth"] else 0.0
-        new = spec["cw"][layer] * k + spec["cb"][layer]
-        learned = sizes[layer] * k + spec["lb"] if standard else new
-        T = learned + (spec["cw"][layer] * kdot + skip) * T
-        K = new + skip * K
-    return K, T
 
 
 CASES = [
@@ -48,8 +30,8 @@ def test_kernels_average_to_those_of_infinite_width(case):
     model = NTKMLP(4, [width, width], 1, members=members, dtype=torch.float64, **case)
     model.reset_parameters([np.random.default_rng([1, seed]) for seed in range(members)])
     x = torch.tensor(X)
-    limits = recursion(model, X)
-    for kernels, limit in zip((empirical_nngp(model, x), empirical_ntk(model, x)), limits, strict=True):
+    limits = mlp_kernel(X, **model.kernel_spec())
+    for kernels, limit in ((empirical_nngp(model, x), limits.nngp), (empirical_ntk(model, x), limits.ntk)):
         values = kernels.detach().numpy()
         error = values.std(0, ddof=1) / np.sqrt(members)
         # Fifteen entries, four standard errors: a false-alarm rate of 1e-3; and a bias of the order of 1/width.
@@ -61,7 +43,7 @@ def test_kernels_scatter_as_the_root_of_the_width():
     for width in widths:
         model = NTKMLP(4, [width, width], 1, "erf", cw=1.5, cb=0.2, members=12, dtype=torch.float64)
         model.reset_parameters([np.random.default_rng([width, seed]) for seed in range(12)])
-        limit = recursion(model, X)[1]
+        limit = mlp_kernel(X, **model.kernel_spec()).ntk
         kernels = empirical_ntk(model, torch.tensor(X)).detach().numpy()
         distance.append(np.sqrt(((kernels - limit) ** 2).sum((1, 2)).mean() / (limit**2).sum()))
     assert np.polyfit(np.log(widths), np.log(distance), 1)[0] == pytest.approx(-0.5, abs=0.15)
