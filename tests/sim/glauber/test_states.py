@@ -194,3 +194,8 @@ def test_too_many_replicas_are_refused_with_the_estimate(monkeypatch):
     monkeypatch.setattr("hebbian.validation.available_memory", lambda: 1e6)
     with pytest.raises(MemoryError, match="the state of 1000 replica"):
         states.make(sample, "rows", 1000)
+
+
+def test_many_sites_of_few_rows_are_updated_one_by_one():
+    assert plan(network("storing", "distinct", 2, 100_000, 5), 1e9, 0.6) == [("rows", [0])]
+    assert plan(network("storing", "distinct", 2, 40_000, 500), 1e9, 0.6) == [("blocks", [0])]
