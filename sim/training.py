@@ -55,6 +55,8 @@ def train(
     seed: int,
     task: tuple[int, ...] = (),
     device: Any = None,
+    schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
+    clip_norm: float | None = None,
     after_epoch: Callable[[int], Mapping[str, Any]] | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """Minimise the mean of a loss over minibatches.
@@ -81,6 +83,11 @@ def train(
         Address of this training within the run, entries >= 0.
     device : optional
         Where minibatches are taken to; by default they stay.
+    schedule : torch.optim.lr_scheduler.LRScheduler, optional
+        Of the optimiser; goes on after every minibatch.
+    clip_norm : float, optional
+        Largest norm of the gradient in all parameters together, above 0; a longer one is scaled down. Its norm before
+        that is recorded as ``gradient_norm``.
     after_epoch : callable, optional
         Called with the number of each epoch, from 0; returns numbers to record.
 
@@ -94,10 +101,13 @@ def train(
     TypeError, ValueError
         If an argument is out of range.
     FloatingPointError
-        If a loss is not finite; names epoch and batch, and leaves the parameters as they were before that step.
+        If a loss, or a gradient that is to be clipped, is not finite; names epoch and batch, and leaves the parameters as
+        they were before that step.
     """
     epochs = validation.integer("epochs", epochs, minimum=1)
     batch_size = validation.integer("batch_size", batch_size, minimum=1)
+    if clip_norm is not None:
+        clip_norm = validation.real("clip_norm", clip_norm, above=0.0)
     sizes = {len(tensor) for tensor in data}
     if len(sizes) != 1 or 0 in sizes:
         raise ValueError(f"data has tensors of {sorted(sizes)} examples; allowed: one number >= 1")
@@ -110,8 +120,10 @@ def train(
         sums: dict[str, float] = {}
         for batch, chosen in enumerate(order.split(batch_size)):
             parts = [tensor[chosen.to(tensor.device)].to(device) for tensor in data]
-            for name, value in _step(loss, parts, optimiser, noise, epoch, batch).items():
+            for name, value in _step(loss, parts, optimiser, noise, clip_norm, (epoch, batch)).items():
                 sums[name] = sums.get(name, 0.0) + value * len(chosen)
+            if schedule is not None:
+                schedule.step()
         record = {name: total / count for name, total in sums.items()}
         if after_epoch is not None:
             record |= {name: float(value) for name, value in after_epoch(epoch).items()}
@@ -124,20 +136,41 @@ def _step(
     parts: list[torch.Tensor],
     optimiser: torch.optim.Optimizer,
     noise: torch.Generator,
-    epoch: int,
-    batch: int,
+    clip_norm: float | None,
+    at: tuple[int, int],
 ) -> dict[str, float]:
     """Take one step; return what it records."""
     optimiser.zero_grad()
     result = loss(*parts, generator=noise)
     value, extra = result if isinstance(result, tuple) else (result, {})
+    numbers = {"loss": value, **extra}
+    _finite("loss", value, at)
+    value.backward()
+    if clip_norm is not None:
+        numbers["gradient_norm"] = _clip(optimiser, clip_norm, at)
+    optimiser.step()
+    return {name: float(one.detach() if isinstance(one, torch.Tensor) else one) for name, one in numbers.items()}
+
+
+def _clip(optimiser: torch.optim.Optimizer, clip_norm: float, at: tuple[int, int]) -> torch.Tensor:
+    """Scale a long gradient down in place; return its norm before that."""
+    named: dict[Any, torch.Tensor] = {}
+    for group in optimiser.param_groups:
+        # An optimiser knows names if it was given `named_parameters()`.
+        numbers = range(len(named), len(named) + len(group["params"]))
+        named |= zip(group.get("param_names", numbers), group["params"], strict=True)
+    norm = torch.nn.utils.clip_grad_norm_(named.values(), clip_norm)
+    if not math.isfinite(norm):
+        for name, parameter in named.items():
+            if parameter.grad is not None:
+                _finite(f"norm of the gradient in parameter {name}", parameter.grad.norm(), at)
+    return norm
+
+
+def _finite(name: str, value: torch.Tensor, at: tuple[int, int]) -> None:
     number = float(value.detach())
     if not math.isfinite(number):
-        raise FloatingPointError(f"loss = {number} in epoch {epoch}, batch {batch}; allowed: finite numbers")
-    value.backward()
-    optimiser.step()
-    numbers = {name: one.detach() if isinstance(one, torch.Tensor) else one for name, one in extra.items()}
-    return {"loss": number} | {name: float(one) for name, one in numbers.items()}
+        raise FloatingPointError(f"{name} = {number} in epoch {at[0]}, batch {at[1]}; allowed: finite numbers")
 
 
 def over_seeds(values: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

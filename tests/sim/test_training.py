@@ -89,6 +89,48 @@ def test_loss_that_is_not_finite_stops_before_the_step():
     assert torch.isfinite(weight)
 
 
+def test_schedule_goes_on_after_every_batch():
+    weight = torch.nn.Parameter(torch.tensor(0.0))
+    optimiser = torch.optim.SGD([weight], lr=1.0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 0.5**step)
+    # Of gradient one: steps of 1, 1/2, ... and 1/32.
+    training.train(lambda x, generator: -weight, (X,), optimiser, epochs=2, batch_size=4, seed=1, schedule=schedule)
+    assert float(weight.detach()) == pytest.approx(2 - 2**-5, abs=1e-6)
+
+
+def test_gradients_are_clipped_together_and_their_norm_recorded():
+    weights = [torch.nn.Parameter(torch.zeros(2)), torch.nn.Parameter(torch.zeros(1))]
+    optimiser = torch.optim.SGD(weights, lr=1.0)
+
+    def loss(x, generator):
+        return (weights[0] * torch.tensor([3.0, 0.0])).sum() + 4 * weights[1].sum()
+
+    options = {"epochs": 1, "batch_size": 10, "seed": 1}
+    records = training.train(loss, (X,), optimiser, clip_norm=0.5, **options)
+    np.testing.assert_allclose(records["gradient_norm"], 5, rtol=1e-6)
+    np.testing.assert_allclose(weights[0].detach(), [-0.3, 0], atol=1e-5)
+    np.testing.assert_allclose(weights[1].detach(), [-0.4], atol=1e-5)
+    # A shorter one stays.
+    records = training.train(loss, (X,), optimiser, clip_norm=5.1, **options)
+    np.testing.assert_allclose(weights[1].detach(), [-4.4], atol=1e-5)
+    with pytest.raises(ValueError, match=r"clip_norm = 0"):
+        training.train(loss, (X,), optimiser, clip_norm=0.0, **options)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_gradient_that_is_not_finite_stops_before_the_step(named):
+    layer = torch.nn.Linear(1, 1)
+    before = layer.bias.detach().clone()
+    with torch.no_grad():
+        layer.weight.zero_()
+    optimiser = torch.optim.SGD(layer.named_parameters() if named else layer.parameters(), lr=1.0)
+    # A root at zero: finite, of infinite slope.
+    call = lambda x, generator: (layer.weight**2).sqrt().sum() + layer.bias.sum()  # noqa: E731
+    with pytest.raises(FloatingPointError, match=f"in parameter {'weight' if named else 0} = nan in epoch 0, batch 0"):
+        training.train(call, (X,), optimiser, epochs=1, batch_size=4, seed=1, clip_norm=1.0)
+    torch.testing.assert_close(layer.bias.detach(), before, rtol=0, atol=0)
+
+
 def test_first_parameters_have_a_stream_of_their_own():
     before = torch.get_rng_state()
 

@@ -13,6 +13,7 @@ from hebbian.nn.attention_features import (
     RandomFeatureMLP,
     ReluAttentionLayer,
 )
+from tests.hebbian.nn.layer_checks import check_compiled, check_gradients, check_threads
 
 D, N, M = 4, 3, 6
 DOUBLE = {"dtype": torch.float64}
@@ -82,13 +83,7 @@ def test_features_are_the_gradient_of_the_values(name):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_gradients(name):
-    layer, x = made(name, **DOUBLE), tokens(2).requires_grad_()
-    names, parameters = zip(*layer.named_parameters(), strict=True)
-
-    def output(x, *parameters):
-        return torch.func.functional_call(layer, dict(zip(names, parameters, strict=True)), x)
-
-    assert torch.autograd.gradcheck(output, (x, *parameters))
+    check_gradients(made(name, **DOUBLE), tokens(2))
 
 
 def test_frozen_matrices_are_a_buffer_that_training_leaves():
@@ -140,21 +135,12 @@ def test_weights_have_the_stated_law():
 
 @pytest.mark.parametrize("name", ["relu", "perceptron"])
 def test_compiled_layers_give_the_same(name):
-    layer, x = made(name, **DOUBLE), tokens()
-    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
-    torch.testing.assert_close(compiled(x), layer(x), rtol=0, atol=1e-12)
+    check_compiled(made(name, **DOUBLE), tokens())
 
 
 def test_threads_change_nothing():
-    layer, x, before = BiasedRandomFeatureAttention(16, 64, seed=1), torch.randn(200, 9, 16), torch.get_num_threads()
-    try:
-        outputs = []
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            outputs.append(layer.features(x))
-    finally:
-        torch.set_num_threads(before)
-    torch.testing.assert_close(*outputs, rtol=0, atol=0)
+    layer = BiasedRandomFeatureAttention(16, 64, seed=1, **DOUBLE)
+    check_threads(layer, torch.randn(200, 9, 16, **DOUBLE))
 
 
 def test_nothing_of_the_size_of_all_pairs_is_kept():

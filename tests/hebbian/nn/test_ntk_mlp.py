@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from hebbian.nn import NTKMLP, ntk_mlp
+from tests.hebbian.nn.layer_checks import check_compiled, check_gradients, check_state, check_threads
 
 X = torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(4, 3)
 
@@ -57,34 +58,21 @@ def test_networks_side_by_side_are_single_ones():
         torch.testing.assert_close(alone(X), outputs, rtol=1e-13, atol=1e-13)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_state_travels_and_is_drawn_again(dtype):
-    torch.manual_seed(0)
-    one, two = (NTKMLP(3, [8], 2, cb=0.1, dtype=dtype) for _ in range(2))
-    assert one(X.to(dtype)).dtype == dtype
-    assert not torch.equal(one(X.to(dtype)), two(X.to(dtype)))
-    two.load_state_dict(one.state_dict())
-    assert torch.equal(one(X.to(dtype)), two(X.to(dtype)))
-    two.reset_parameters()
-    assert not torch.equal(one(X.to(dtype)), two(X.to(dtype)))
+def test_state_travels_and_is_drawn_again():
+    check_state(lambda dtype: NTKMLP(3, [8], 2, cb=0.1, dtype=dtype), X)
 
 
-def test_derivatives():
-    model = NTKMLP(3, [4], 2, act="tanh", cb=0.2, dtype=torch.float64)
-    names = [name for name, _ in model.named_parameters()]
-
-    def output(x, *values):
-        return torch.func.functional_call(model, dict(zip(names, values, strict=True)), (x,))
-
-    values = [value.detach().clone().requires_grad_() for value in model.parameters()]
-    assert torch.autograd.gradcheck(output, (X.clone().requires_grad_(), *values))
+def test_gradients():
+    check_gradients(NTKMLP(3, [4], 2, act="tanh", cb=0.2, dtype=torch.float64), X)
 
 
 @pytest.mark.parametrize("act", ["relu", "erf"])
-def test_graph_is_captured_whole(act):
-    model = NTKMLP(3, [4, 4], 2, act, cb=0.2, dtype=torch.float64)
-    compiled = torch.compile(model, backend="eager", fullgraph=True)
-    torch.testing.assert_close(compiled(X), model(X))
+def test_compiled_networks_give_the_same(act):
+    check_compiled(NTKMLP(3, [4, 4], 2, act, cb=0.2, dtype=torch.float64), X)
+
+
+def test_threads_change_nothing():
+    check_threads(NTKMLP(30, [200], 2, dtype=torch.float64), torch.randn(300, 30, dtype=torch.float64))
 
 
 def test_spec_says_what_the_kernel_needs():
