@@ -101,7 +101,7 @@ def train(
     TypeError, ValueError
         If an argument is out of range.
     FloatingPointError
-        If a loss, or a gradient that is to be clipped, is not finite; names epoch and batch, and leaves the parameters as
+        If a loss, or a gradient that is to be clipped, is not finite; names epoch and batch. Parameters stay as
         they were before that step.
     """
     epochs = validation.integer("epochs", epochs, minimum=1)
