@@ -37,12 +37,13 @@ def test_all_models_are_measured_and_compared(out):
         assert {"simulation", "theory", "comparison"} == set(tree.children)
     simulation, theory, compared = (store.read(out, group) for group in ("simulation", "theory", "comparison"))
     assert (simulation.completed == 1).all()
-    assert dict(simulation.label_accuracy.sizes) == {"model": 8, "sample": 2, "missing": 2}
+    assert dict(simulation.label_accuracy.sizes) == {"model": 9, "sample": 2, "missing": 2}
     assert np.isfinite(simulation.pixel_cross_entropy).all()
-    monotone = simulation.sel(model=["monotone", "relaxed"])
+    guaranteed = list(digits.MARGINS)
+    monotone = simulation.sel(model=guaranteed)
     assert (monotone.ambiguous == 0).all()
-    assert (monotone.lambda_max <= theory.lambda_max.sel(model=["monotone", "relaxed"]) + 1e-6).all()
-    assert int(compared.promised.sum()) == 4
+    assert (monotone.lambda_max <= theory.lambda_max.sel(model=guaranteed) + 1e-6).all()
+    assert int(compared.promised.sum()) == 6
     assert int(compared.broken.sum()) == 0
     np.testing.assert_allclose(compared.label_accuracy_mean, simulation.label_accuracy.mean("sample"))
     less = simulation.label_accuracy - simulation.label_accuracy.sel(model="monotone")
@@ -58,10 +59,11 @@ def test_broken_promises_are_counted(out):
 
 def test_report_and_figure(out):
     lines = list(digits.report(out))
-    assert len(lines) == 11
-    assert lines[-1].startswith("4 trained machines")
+    assert len(lines) == 12
+    assert lines[-1].startswith("6 trained machines")
     figure = digits.draw(out)
-    assert len(figure.axes) == 3
+    # Three scores; three images, whole, shown, and completed by each model.
+    assert len(figure.axes) == 3 + 3 * (2 + len(digits.MODELS))
     assert all(path.stat().st_size > 10_000 for path in figures.save(figure, out))
 
 
@@ -78,6 +80,20 @@ def test_splits_and_masks_are_shared_by_models_and_differ_between_samples():
     np.testing.assert_array_equal(hidden, task("mode", 0).hidden(0.5, 64))
     assert hidden.mean() == pytest.approx(0.5, abs=0.05)
     assert (hidden != task("mode", 1).hidden(0.5, 64)).any()
+
+
+def test_completions_agree_with_the_scores(out):
+    simulation = store.read(out, "simulation").sel(model="mode", sample=0)
+    levels, _ = digits.Task("digits", None, 1, (0.6,), 1, 128, 20, 1, 2, "mode", 0).images()
+    np.testing.assert_array_equal(simulation.level, levels[128:131])
+    assert simulation.hidden.mean() == pytest.approx(0.6, abs=0.15)
+    # Each level is counted once more than it was seen.
+    np.testing.assert_allclose(simulation.completion, [(levels[:128].sum(0) + 6) / 132] * 3)
+
+
+def test_images_without_halves_have_no_convolution():
+    with pytest.raises(ValueError, match=r"images have 81 pixels; allowed for convolutions"):
+        digits.convolutional(81, 10)
 
 
 def test_more_images_than_there_are_are_refused(tmp_path):
