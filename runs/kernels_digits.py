@@ -34,13 +34,13 @@ Array = NDArray[np.float64]
 DRAWS = 400
 ACTIVATIONS, DEPTHS = ("relu", "erf", "gelu"), (1, 3, 10)
 PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {"images": np.array([10, 32, 100]), "test": 797, "width": 512, "members": 4, "steps": 500, "samples": 4},
+    "quick": {"images": np.array([10, 32, 100]), "test": 797, "width": 512, "members": 4, "steps": 300, "samples": 4},
     "paper": {
         "images": np.array([10, 32, 100, 316, 1000]),
         "test": 797,
         "width": 1024,
         "members": 4,
-        "steps": 1000,
+        "steps": 500,
         "samples": 5,
     },
 }
