@@ -29,7 +29,7 @@ STARTS = {"ordered": 0.5, "critical": 1.0, "chaotic": 3.0, "pytorch": 1 / 3}
 RATE = 0.05
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {"samples": 8, "layers": 20, "n": 64, "epochs": 10, "images": 1200},
-    "paper": {"samples": 10, "layers": 20, "n": 64, "epochs": 50, "images": 1200},
+    "paper": {"samples": 5, "layers": 20, "n": 64, "epochs": 50, "images": 1200},
 }
 
 
