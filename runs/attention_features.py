@@ -65,7 +65,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "inputs": 1024,
         "trained_heads": 32,
         "epochs": 100,
-        "samples": 4,
+        "samples": 5,
     },
 }
 

@@ -96,14 +96,12 @@ def measure_layers(task: Task) -> xr.Dataset:
 
 def measure_drift(task: Task) -> xr.Dataset:
     """Measure the first change of the tangent kernel, in units of the square of its mean at infinite width."""
-    import torch
-
     from sim.effective_theory.gradients import ntk_step_change
+    from sim.training import one_thread
 
-    torch.set_num_threads(1)
-    change, _ = ntk_step_change(
-        task.act, int(task.layers), int(task.n), n_nets=task.nets, **task.law(), **task.streams()
-    )
+    options: dict[str, Any] = task.law() | task.streams()
+    with one_thread():
+        change, _ = ntk_step_change(task.act, int(task.layers), int(task.n), n_nets=task.nets, **options)
     return xr.Dataset({"drift": ((), change, DRIFT)})
 
 

@@ -28,36 +28,26 @@ from theory.effective_theory import kernel_flow, susceptibilities
 STARTS = {"ordered": 0.5, "critical": 1.0, "chaotic": 3.0, "pytorch": 1 / 3}
 RATE = 0.05
 PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {"samples": 8, "layers": 20, "n": 64, "steps": 200, "images": 1200},
-    "paper": {"samples": 20, "layers": 20, "n": 64, "steps": 2000, "images": 1200},
+    "quick": {"samples": 8, "layers": 20, "n": 64, "epochs": 10, "images": 1200},
+    "paper": {"samples": 5, "layers": 20, "n": 64, "epochs": 50, "images": 1200},
 }
 
 
 def measure(preset: Mapping[str, Any], point: Mapping[str, Any]) -> xr.Dataset:
     """Train one network on digits, whose images are scaled to one length."""
-    import torch
-
     from sim.effective_theory.gradients import train_classifier
+    from sim.training import one_thread
 
-    torch.set_num_threads(1)
     images, count = load_images("digits"), int(preset["images"])
     X = images.pixels.reshape(len(images.pixels), -1).astype(np.float64)
     X *= math.sqrt(X.shape[1]) / np.linalg.norm(X, axis=1, keepdims=True)
     labels = images.labels.astype(int)
-    trained = train_classifier(
-        X[:count],
-        labels[:count],
-        X[count:],
-        labels[count:],
-        L=int(preset["layers"]),
-        n=int(preset["n"]),
-        C_W=point["C_W"],
-        C_b=point["C_b"],
-        rate=RATE,
-        steps=int(preset["steps"]),
-        seed=point["seed"],
-        address=(random.float_bits(point["C_W"]), point["sample"]),
-    )
+    options: dict[str, Any] = {name: int(preset[name]) for name in ("epochs", "n")}
+    options |= {"L": int(preset["layers"]), "rate": RATE, "C_W": point["C_W"], "C_b": point["C_b"]}
+    address = random.float_bits(point["C_W"]), point["sample"]
+    data = X[:count], labels[:count], X[count:], labels[count:]
+    with one_thread():
+        trained = train_classifier(*data, seed=point["seed"], address=address, **options)
     variables = {
         "loss": ("step", trained.loss, label("cross-entropy of training inputs")),
         "accuracy": ("step", trained.accuracy, label("accuracy on test inputs")),

@@ -1,11 +1,13 @@
 r"""Kernels of infinite width against trained networks on images of digits: learning curves.
 
 Networks with one hidden layer of erf units in the NTK parametrisation are trained by gradient descent on half the sum
-of squared errors. Single ones, and the mean output of several, are compared with the law of infinite width at the end
-of training: with all layers trained its mean is ridgeless regression by the tangent kernel (Jacot et al. 2018), with
-the readout alone by the NNGP kernel (Lee et al. 2018), and to its variance single networks owe most of their errors.
+of squared errors. Single ones, and the mean output of several, are compared with the law of infinite width after as
+many steps. In the end its mean is ridgeless regression, with all layers trained by the tangent kernel (Jacot et al.
+2018), with the readout alone by the NNGP kernel (Lee et al. 2018); to its variance single networks owe most of their
+errors. Regression is also done by the kernels of other activations and depths.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -24,32 +26,25 @@ from runs.script import Run, Script
 from sim import random, store
 from sim.ensembles import TRAINED, train_ensemble
 from sim.training import one_thread
-from theory.kernels import flow, mlp_kernel
+from theory.kernels import descent, mlp_kernel
 
 Array = NDArray[np.float64]
 
-# Training on images ends when all errors of targets that are 0.9 or -0.1 are below this.
-TOL = 0.02
 # Random outputs of single networks that theory draws for an image.
 DRAWS = 400
+ACTIVATIONS, DEPTHS = ("relu", "erf", "gelu"), (1, 3, 10)
 PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {
-        "images": np.array([8, 32, 128]),
-        "test": 797,
-        "width": 512,
-        "members": 4,
-        "steps": 1000,
-        "samples": 4,
-    },
+    "quick": {"images": np.array([10, 32, 100]), "test": 797, "width": 512, "members": 4, "steps": 300, "samples": 4},
     "paper": {
-        "images": np.array([8, 16, 32, 64, 128, 256, 512]),
+        "images": np.array([10, 32, 100, 316, 1000]),
         "test": 797,
-        "width": 2048,
-        "members": 10,
-        "steps": 3000,
-        "samples": 10,
+        "width": 1024,
+        "members": 4,
+        "steps": 500,
+        "samples": 5,
     },
 }
+KERNELS = {"all": "ntk", "readout": "nngp"}
 LABELS = {"all": "all layers trained, tangent kernel", "readout": "readout alone trained, NNGP kernel"}
 CURVES = {
     "single": "single network, infinite width",
@@ -90,7 +85,8 @@ class Digits:
 @lru_cache(maxsize=1)
 def load(source: str, folder: str | None) -> tuple[Array, NDArray[np.int64]]:
     """Return grey levels (n, pixels) and labels."""
-    images = load_images(source, folder=folder)
+    # The test images of a published data set are enough.
+    images = load_images(source, split="all" if source == "digits" else "test", folder=folder)
     return images.pixels.reshape(len(images.labels), -1).astype(np.float64), images.labels.astype(np.int64)
 
 
@@ -105,12 +101,19 @@ def wrong(outputs: NDArray[Any], labels: NDArray[np.int64]) -> Any:
     return (outputs.argmax(-1) != labels).mean(-1)
 
 
+def largest(kernel: Array) -> float:
+    """Return the largest eigenvalue of a kernel of infinite width, one over which is the rate of training."""
+    return float(np.linalg.eigvalsh(kernel)[-1])
+
+
 def measure(task: Digits) -> xr.Dataset:
     """Train networks on images and test them, one by one and together."""
     X, Y, tests, labels = task.data()
     spec = NETWORK | {"d_in": X.shape[1], "widths": [task.width], "d_out": Y.shape[1]}
     address = (task.images, TRAINED.index(task.trained), task.sample)
-    options: dict[str, Any] = {"steps": task.steps, "tol": TOL, "drift": False, "trained": task.trained}
+    kernel = KERNELS[task.trained]
+    rate = 1 / largest(getattr(mlp_kernel(X, **specification(X.shape[1], 1), get=kernel), kernel))
+    options: dict[str, Any] = {"steps": task.steps, "lr": rate, "drift": False, "trained": task.trained}
     with one_thread():
         made = train_ensemble(spec, X, Y, tests, task.members, seed=task.seed, address=address, **options)
     outputs = made.outputs[:, -1].astype(np.float64)
@@ -136,11 +139,11 @@ def predict(task: partial[Digits], images: list[int], samples: list[int]) -> xr.
             variance = mlp_kernel(tests, **spec, diag_only=True).nngp
             rng = random.stream(some.seed, (n, sample), "noise")
             normal = rng.normal(size=(DRAWS, len(tests), Y.shape[1]))
-            for j, name in enumerate(("ntk", "nngp")):
-                theta = getattr(own, name), getattr(across, name)
-                law = flow(*theta, own.nngp, across.nngp, variance, Y, np.inf)
+            for j, name in enumerate(KERNELS.values()):
+                kernels = getattr(own, name), getattr(across, name), own.nngp, across.nngp, variance
+                law = descent(*kernels, Y, step=1 / largest(kernels[0]), n_steps=some.steps)
                 noise = np.sqrt(np.maximum(law.cov, 0))[:, None] * normal
-                found[0, i, j, s] = wrong(law.mean, labels)
+                found[0, i, j, s] = wrong(regression(kernels[0], kernels[1], Y), labels)
                 found[1, i, j, s] = wrong(law.mean + noise, labels).mean()
                 found[2, i, j, s] = wrong(law.mean + noise / some.members**0.5, labels).mean()
     words = {
@@ -153,16 +156,38 @@ def predict(task: partial[Digits], images: list[int], samples: list[int]) -> xr.
     return xr.Dataset(variables, {"images": images, "trained": list(TRAINED), "sample": samples})
 
 
+def regression(own: Array, across: Array, Y: Array) -> Array:
+    """Return the outputs of ridgeless regression by a kernel."""
+    return across @ np.linalg.solve(own, Y)
+
+
+def predict_regression(task: partial[Digits], images: int, samples: list[int]) -> xr.Dataset:
+    """Return the fractions of images that regression by kernels of other activations and depths has wrong."""
+    found = np.empty((len(ACTIVATIONS), len(DEPTHS), len(TRAINED), len(samples)))
+    for s, sample in enumerate(samples):
+        X, Y, tests, labels = task(images=images, trained="all", sample=sample).data()
+        for i, act in enumerate(ACTIVATIONS):
+            for j, depth in enumerate(DEPTHS):
+                spec = NETWORK | {"act": act, "depth": depth}
+                own, across = mlp_kernel(X, **spec), mlp_kernel(tests, X, **spec)
+                for k, name in enumerate(KERNELS.values()):
+                    found[i, j, k, s] = wrong(regression(getattr(own, name), getattr(across, name), Y), labels)
+    words = label("fraction of images that ridgeless regression has wrong")
+    axes = {"act": list(ACTIVATIONS), "depth": list(DEPTHS), "trained": list(TRAINED), "sample": samples}
+    return xr.Dataset({"regression": (tuple(axes), found, words)}, axes)
+
+
 def compute(run: Run) -> None:
     """Predict, measure and compare."""
     preset, options = run.preset, run.settings.options
     images, samples = [int(n) for n in preset["images"]], list(range(preset["samples"]))
     test, width, members, steps = (int(preset[name]) for name in ("test", "width", "members", "steps"))
     task = partial(Digits, options["data"], options["folder"], run.seed, max(images), test, width, members, steps)
-    theory = run.keep("theory", partial(predict, task, images, samples))
+    theory = run.keep("theory/curves", partial(predict, task, images, samples))
+    run.keep("theory/regression", partial(predict_regression, task, max(images), samples))
     axes: dict[str, Any] = {"images": images, "trained": TRAINED, "sample": samples}
-    simulation = run.tabulate(measure, axes, "simulation", argument=task)
-    run.conclude("comparison", partial(compare, simulation, theory))
+    simulation = run.tabulate(measure, axes, "simulation/curves", argument=task)
+    run.conclude("comparison/curves", partial(compare, simulation, theory))
 
 
 def compare(simulation: xr.Dataset, theory: xr.Dataset) -> xr.Dataset:
@@ -173,11 +198,33 @@ def compare(simulation: xr.Dataset, theory: xr.Dataset) -> xr.Dataset:
     return compared
 
 
+def report(out: Path) -> Iterator[str]:
+    """Yield the fractions of images that are wrong, at the largest number of training images."""
+    compared = store.read(out, "comparison/curves").sortby("images").isel(images=-1)
+    for trained in TRAINED:
+        row = compared.sel(trained=trained)
+        parts = [
+            f"{name} {float(row[f'{name}_mean']):.4f}({float(row[f'{name}_error']):.4f}), infinite width "
+            f"{float(row[f'{name}_law']):.4f}"
+            for name in ("single", "together")
+        ]
+        parts.append(f"regression {float(row['regression_law']):.4f}")
+        yield f"{trained}, {int(row['images'])} images: {'; '.join(parts)}"
+    mean, error = comparison.sample_statistics(store.read(out, "theory/regression"), "regression")
+    for act in mean["act"].values:
+        for trained, kernel in KERNELS.items():
+            pairs = [(depth, mean.sel(act=act, depth=depth, trained=trained)) for depth in mean["depth"].values]
+            texts = [f"{float(value):.4f}({float(error.sel(value.coords)):.4f}) at depth {d}" for d, value in pairs]
+            yield f"regression, {act}, {kernel}: {', '.join(texts)}"
+
+
 def draw(out: Path) -> Figure:
-    """Draw learning curves, with all layers trained and with the readout alone."""
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.6), sharey=True)
-    compared = store.read(out, "comparison").sortby("images")
-    for panel, letter, trained in zip(axes, "ab", TRAINED, strict=True):
+    """Draw learning curves, with all layers trained and with the readout alone, and regression by other kernels."""
+    figure, axes = plt.subplots(1, 3, figsize=(14.5, 4.6), width_ratios=(1, 1, 0.8))
+    axes[1].sharey(axes[0])
+    compared = store.read(out, "comparison/curves").sortby("images")
+    draw_regression(axes[2], store.read(out, "theory/regression"), int(compared["images"][-1]))
+    for panel, letter, trained in zip(axes[:2], "ab", TRAINED, strict=True):
         row = compared.sel(trained=trained)
         for (name, text), colour, line, marker in zip(CURVES.items(), figures.COLOURS, LINES, "os^", strict=False):
             panel.plot(row["images"], row[f"{name}_law"], linestyle=line, color=colour, linewidth=1.2, label=text)
@@ -197,12 +244,30 @@ def draw(out: Path) -> Figure:
     return figure
 
 
+def draw_regression(panel: plt.Axes, theory: xr.Dataset, images: int) -> None:
+    """Draw the errors of regression by the kernels of several activations against their depth."""
+    mean, error = comparison.sample_statistics(theory, "regression")
+    for place, (act, colour, marker) in enumerate(zip(ACTIVATIONS, figures.COLOURS, "os^", strict=False)):
+        for shift, (trained, kernel), line in zip((-1, 1), KERNELS.items(), ("-", figures.DASHES), strict=True):
+            at = mean.sel(act=act, trained=trained), error.sel(act=act, trained=trained)
+            places = np.arange(len(DEPTHS)) + 0.08 * (place - 1) + 0.03 * shift
+            style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4, "linewidth": 1, "capsize": 2}
+            panel.errorbar(places, *at, linestyle=line, label=f"{act}, {kernel.upper()}", **style)
+    panel.set(xlabel="hidden layers", ylabel="fraction of test images wrong")
+    panel.set_xticks(range(len(DEPTHS)), [str(depth) for depth in DEPTHS])
+    low, high = panel.get_ylim()
+    panel.set_ylim(low, high + 0.4 * (high - low))
+    panel.set_title(f"(c) ridgeless regression, $N = {images}$", fontsize="medium")
+    panel.legend(fontsize="x-small", loc="upper left", ncols=2)
+
+
 SCRIPT = Script(
     name="kernels_digits",
     summary="Compare networks trained on images of digits with regression by kernels of infinite width.",
     presets=PRESETS,
     compute=compute,
     draw=draw,
+    report=report,
     options={
         "data": ("digits", "Data set: digits, mnist, fashion-mnist, ..."),
         "folder": (None, "Folder of its files; left out: HEBBIAN_DATA."),

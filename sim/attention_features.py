@@ -23,6 +23,7 @@ try:
     import torch
 except ImportError as error:
     raise ImportError('torch is not installed; allowed: pip install "hebbian[nn]"') from error
+from sim.training import one_thread, train
 
 Array = NDArray[np.float64]
 Layer = RandomFeatureAttention | RandomFeatureMLP
@@ -297,29 +298,28 @@ def train_attention(
     if scale == 0:
         raise ValueError("y is zero; allowed: labels that are not all zero")
     inputs, labels, inputs_val = torch.tensor(x, **of), torch.tensor(y / scale, **of), torch.tensor(x_val, **of)
-    rng = random.stream(seed, (0,), "dynamics")
-    optimizer = torch.optim.Adam(layer.parameters(), lr=rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * -(-len(x) // batch))
-    errors, best, threads = np.empty(epochs), {}, torch.get_num_threads()
-    # Sums over several threads round otherwise, and steps make that visible.
-    torch.set_num_threads(1)
-    try:
-        for epoch in range(epochs):
-            for part in torch.as_tensor(rng.permutation(len(x)), device=of["device"]).split(batch):
-                optimizer.zero_grad()
-                ((layer(inputs[part]) - labels[part]) ** 2).mean().backward()
-                optimizer.step()
-                schedule.step()
-            with torch.no_grad():
-                errors[epoch] = normalised_error(scale * layer(inputs_val).cpu().numpy(), y_val)
-            if errors[epoch] == errors[: epoch + 1].min():
-                best = {name: parameter.detach().clone() for name, parameter in layer.named_parameters()}
-    finally:
-        torch.set_num_threads(threads)
+    optimiser = torch.optim.Adam(layer.parameters(), lr=rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * -(-len(x) // batch))
+    errors: list[float] = []
+    best: dict[str, torch.Tensor] = {}
+
+    def loss(inputs: torch.Tensor, labels: torch.Tensor, *, generator: torch.Generator) -> torch.Tensor:
+        return ((layer(inputs) - labels) ** 2).mean()
+
+    def validate(epoch: int) -> dict[str, float]:
+        with torch.no_grad():
+            errors.append(float(normalised_error(scale * layer(inputs_val).cpu().numpy(), y_val)))
+        if errors[-1] == min(errors):
+            best.update({name: parameter.detach().clone() for name, parameter in layer.named_parameters()})
+        return {"error": errors[-1]}
+
+    options: dict[str, Any] = {"epochs": epochs, "batch_size": batch, "seed": seed}
+    with one_thread():
+        train(loss, (inputs, labels), optimiser, schedule=schedule, after_epoch=validate, **options)
     with torch.no_grad():
         for name, parameter in layer.named_parameters():
             parameter.copy_(best[name] * (scale if name == "V" else 1.0))
-    return errors
+    return np.array(errors)
 
 
 class _Ridge:

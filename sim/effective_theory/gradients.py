@@ -21,6 +21,7 @@ from hebbian import validation
 from hebbian.activations import Activation, Function
 from sim import random
 from sim.effective_theory.statistics import Ensemble, check_ensemble
+from sim.training import train
 
 Array = NDArray[np.float64]
 Layers = list[tuple[Tensor, Tensor]]
@@ -37,9 +38,9 @@ class Training:
     ----------
     gradient : ndarray, shape (L,)
         Mean over inputs of the squared norm of the gradient of the loss by the preactivations of each layer, at first.
-    steps : ndarray of int, shape (T,)
-        Steps after which was measured.
-    loss, accuracy : ndarray, shape (T,)
+    steps : ndarray of int, shape (epochs + 1,)
+        Steps after which was measured: none, and those of each epoch.
+    loss, accuracy : ndarray, shape (epochs + 1,)
         Mean cross-entropy of the training inputs in nats, and fraction of test inputs that are put into their class.
     """
 
@@ -124,9 +125,8 @@ def train_classifier(
     C_W: float,
     C_b: float,
     rate: float,
-    steps: int,
+    epochs: int,
     batch: int = 64,
-    every: int = 10,
     seed: int,
     address: tuple[int, ...] = (),
 ) -> Training:
@@ -146,12 +146,10 @@ def train_classifier(
         Variance of a weight times the number of inputs of its layer, > 0; of a bias, at least 0.
     rate : float
         Learning rate of all parameters, > 0.
-    steps : int
-        Steps of training, at least 0.
+    epochs : int
+        Passes through the training inputs, at least 0.
     batch : int
         Inputs of a step, at least 1.
-    every : int
-        Steps between measurements, at least 1.
     seed : int
         Seed of weights and of the order of inputs.
     address : tuple of int
@@ -173,25 +171,25 @@ def train_classifier(
     n_out = int(max(c.max() for c in classes)) + 1
     of = check_ensemble(act, L, n, C_W, C_b, max(1.0, C_b), 1.0, 1.0, 0.0, n_out, least=1)
     rate, batch = validation.real("rate", rate, above=0.0), validation.integer("batch", batch, minimum=1)
-    steps, every = validation.integer("steps", steps, minimum=0), validation.integer("every", every, minimum=1)
+    epochs = validation.integer("epochs", epochs, minimum=0)
     drawn = _draw(random.stream(seed, address, "patterns"), of, data[0].shape[1], None)
     parameters = [parameter.requires_grad_() for layer in drawn for parameter in layer]
-    optimizer, order = torch.optim.SGD(parameters, lr=rate), random.stream(seed, address, "dynamics")
     gradient = _gradients(of, drawn, data[0], classes[0])
-    measured = []
-    for step in range(steps + 1):
-        if step % every == 0 or step == steps:
-            measured.append((step, *_measure(of, drawn, data, classes)))
-        if step == steps:
-            break
-        chosen = torch.from_numpy(order.integers(len(data[0]), size=batch))
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(
-            _preactivations(of, drawn, data[0][chosen])[-1], classes[0][chosen]
-        ).backward()
-        optimizer.step()
-    columns = [np.array(column) for column in zip(*measured, strict=True)]
-    return Training(gradient, *columns)
+    measured = [_measure(of, drawn, data, classes)]
+
+    def loss(inputs: Tensor, labels: Tensor, *, generator: torch.Generator) -> Tensor:
+        return torch.nn.functional.cross_entropy(_preactivations(of, drawn, inputs)[-1], labels)
+
+    def after_epoch(epoch: int) -> dict[str, float]:
+        measured.append(_measure(of, drawn, data, classes))
+        return {}
+
+    if epochs:
+        options: dict[str, Any] = {"epochs": epochs, "batch_size": batch, "seed": seed, "task": address}
+        optimiser = torch.optim.SGD(parameters, lr=rate)
+        train(loss, (data[0], classes[0]), optimiser, after_epoch=after_epoch, **options)
+    losses, accuracies = np.array(measured).T
+    return Training(gradient, -(-len(data[0]) // batch) * np.arange(epochs + 1), losses, accuracies)
 
 
 def _draw(rng: np.random.Generator, of: Ensemble, d: int, count: int | None) -> Layers:

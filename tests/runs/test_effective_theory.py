@@ -76,3 +76,7 @@ def test_figure_and_report(out):
     assert len(figure.axes) == 4
     assert all(path.stat().st_size > 10_000 for path in figures.save(figure, out))
     assert len(list(effective_theory.report(out))) == 3
+
+
+def test_a_killed_run_resumes_to_the_same_file(out, tmp_path):
+    running.assert_resumes(effective_theory.SCRIPT, TINY, tmp_path / "killed.h5", out, tasks=7)

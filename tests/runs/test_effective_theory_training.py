@@ -7,7 +7,7 @@ from tests.runs import running
 
 pytest.importorskip("torch")
 
-TINY = {"samples": 3, "layers": 5, "n": 32, "steps": 60, "images": 400}
+TINY = {"samples": 3, "layers": 5, "n": 32, "epochs": 9, "images": 400}
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def test_every_network_is_measured_and_some_learn(out):
     for name in training.STARTS:
         simulation = store.read(out, f"simulation/{name}")
         assert (simulation.completed == 1).all()
-        assert dict(simulation.accuracy.sizes) == {"sample": 3, "step": 7}
+        assert dict(simulation.accuracy.sizes) == {"sample": 3, "step": 10}
         assert simulation.loss[0, 0] != simulation.loss[1, 0]
     critical = store.read(out, "comparison/critical")
     assert critical.loss_mean[-1] < 0.7 * critical.loss_mean[0]
@@ -39,3 +39,7 @@ def test_figure_and_report(out):
     assert len(figure.axes) == 2
     assert all(path.stat().st_size > 10_000 for path in figures.save(figure, out))
     assert len(list(training.report(out))) == 4
+
+
+def test_a_killed_run_resumes_to_the_same_file(out, tmp_path):
+    running.assert_resumes(training.SCRIPT, TINY, tmp_path / "killed.h5", out, tasks=4)

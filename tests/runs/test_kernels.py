@@ -57,3 +57,7 @@ def test_figure_and_report(out):
     figure = kernels.draw(out)
     assert len(figure.axes) == 3
     assert all(path.stat().st_size > 10_000 for path in figures.save(figure, out))
+
+
+def test_a_killed_run_resumes_to_the_same_file(out, tmp_path):
+    running.assert_resumes(kernels.SCRIPT, TINY, tmp_path / "killed.h5", out, tasks=9)

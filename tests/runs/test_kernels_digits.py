@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from runs import figures, kernels_digits, script
+from runs import figures, kernels_digits
 from sim import store
 from tests.runs import running
 
-TINY = {"images": np.array([10, 4]), "test": 200, "width": 512, "members": 4, "steps": 300, "samples": 2}
+TINY = {"images": np.array([10, 4]), "test": 200, "width": 512, "members": 4, "steps": 200, "samples": 2}
 
 
 @pytest.fixture(scope="module")
@@ -14,19 +14,26 @@ def out(tmp_path_factory):
 
 
 def test_groups_share_their_grid(out):
-    simulation, theory = store.read(out, "simulation"), store.read(out, "theory")
+    simulation, theory = store.read(out, "simulation/curves"), store.read(out, "theory/curves")
     for data, name in ((simulation, "single"), (theory, "regression")):
         assert dict(data[name].sizes) == {"images": 2, "trained": 2, "sample": 2}
     assert (simulation.residual < 0.1).all()
 
 
 def test_trained_networks_are_wrong_as_often_as_those_of_infinite_width(out):
-    compared = store.read(out, "comparison")
+    compared = store.read(out, "comparison/curves")
     # Their standard deviations over seeds are up to 0.019 and 0.034: a false-alarm rate of 2e-2.
     assert (abs(compared.single_residual) < 0.06).all()
     assert (abs(compared.together_residual) < 0.1).all()
     assert (compared.regression_law < compared.together_law).all()
     assert (compared.together_law < compared.single_law).all()
+
+
+def test_regression_by_other_kernels_is_that_of_its_definition(out):
+    other, curves = (store.read(out, f"theory/{room}").regression for room in ("regression", "curves"))
+    np.testing.assert_array_equal(other.sel(act="erf", depth=1), curves.sel(images=10))
+    assert (other < 0.8).all()
+    assert other.std("act").max() > 0
 
 
 def test_samples_split_the_images_apart():
@@ -49,9 +56,10 @@ def test_more_images_than_there_are_are_refused(tmp_path):
 
 
 def test_figure_and_report(out):
-    assert [line.split(":")[0] for line in script.report(out)] == ["single", "together"]
+    lines = list(kernels_digits.report(out))
+    assert [line.split(",")[0] for line in lines] == ["all", "readout", *["regression"] * 6]
     figure = kernels_digits.draw(out)
-    assert len(figure.axes) == 2
+    assert len(figure.axes) == 3
     assert all(path.stat().st_size > 10_000 for path in figures.save(figure, out))
 
 

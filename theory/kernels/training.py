@@ -14,17 +14,22 @@ eigenbasis, which is found once; the end of training alone needs the solution of
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hebbian import validation
+from theory.kernels import series
 from theory.kernels.gaussian_process import Law, check_kernels
-from theory.kernels.solvers import kernel_matrix, singular, solver
+from theory.kernels.solvers import LARGE, kernel_matrix, singular, solver
 
 Array = NDArray[np.float64]
 
 LOSSES = ("half_sum", "half_mean")
+FLOW_METHODS = ("auto", "direct", "iterative")
+# An eigenbasis costs as much as so many products of matrices.
+_EIGENBASIS = 5
 # Eigenvalues below zero by less than this, in units of the largest, are rounding; residuals of conjugate gradients.
 _NEGATIVE, _RESIDUAL = 1e-8, 1e-10
 
@@ -67,8 +72,11 @@ def flow(
     start : (array_like, array_like), optional
         Mean outputs at train and at other inputs in the beginning, of the shapes of y and of the result; default: 0.
         With kernels that are the covariance of a law, a flow goes on from there.
-    method : {"auto", "cholesky", "cg"}
-        Solver where the only time is infinity, as `posterior` has it.
+    method : {"auto", "direct", "iterative"}
+        "direct" takes the Cholesky factor where the only time is infinity, and else the eigenbasis; "iterative" takes
+        products with theta_tt alone, at infinity by conjugate gradients. "auto" is iterative beyond 8192 rows, unless
+        times are so late that the eigenbasis costs less: products grow as the root of the time, in units of the fastest
+        mode.
 
     Returns
     -------
@@ -83,14 +91,25 @@ def flow(
     times = _times("t", t)
     setting = _Setting.of(theta_tt, theta_st, k_tt, k_st, k_ss, y, ridge, start)
     rate = validation.real("lr", lr, above=0.0) * setting.scale(loss)
+    validation.choice("method", method, FLOW_METHODS)
     if np.isinf(times).all():
-        solve, _ = solver("theta_tt", setting.theta_tt, setting.ridge, method, _RESIDUAL)
-        law = setting.law(solve(np.ascontiguousarray(setting.theta_st.T)).T)
+        law = setting.end({"direct": "cholesky", "iterative": "cg"}.get(method, method))
         return Law(*(np.broadcast_to(values, (*times.shape, *values.shape)) for values in (law.mean, law.cov)))
+    if method == "iterative" or (method == "auto" and len(setting.theta_tt) > LARGE):
+        bound = series.spectral_bound(setting.theta_tt, setting.ridge)
+        terms = [series.coefficients(partial(_gain, rate * t), bound) for t in times.ravel() if np.isfinite(t)]
+        known = [c for c in terms if c is not None]
+        if method == "iterative" and len(known) < len(terms):
+            raise ValueError(
+                f"t = {times.tolist()} is too late for method = 'iterative'; allowed: 'direct', or infinity"
+            )
+        products = max(map(len, known), default=0) * len(setting.theta_st)
+        if method == "iterative" or (len(known) == len(terms) and products < _EIGENBASIS * len(setting.theta_tt)):
+            return setting.by_series(times, known, bound)
     values, rotated = setting.modes()
     if np.isinf(times).any() and values[0] <= len(values) * np.finfo(float).eps * values[-1]:
         raise singular("theta_tt", setting.theta_tt, setting.ridge)
-    return rotated.laws(times, [_ratio(-np.expm1(-rate * values * at), values, rate * at) for at in times.ravel()])
+    return rotated.laws(times, [_gain(rate * at, values) for at in times.ravel()])
 
 
 def descent(
@@ -221,11 +240,29 @@ class _Setting:
         half = (M @ self.k_tt / 2 - self.k_st) @ M.T
         return Law(mean, self.k_ss + half + half.T)
 
+    def end(self, method: str) -> Law:
+        """Return the law at the end of training."""
+        solve, _ = solver("theta_tt", self.theta_tt, self.ridge, method, _RESIDUAL)
+        return self.law(solve(np.ascontiguousarray(self.theta_st.T)).T)
+
+    def by_series(self, times: Array, terms: list[Array], bound: float) -> Law:
+        """Return the laws at all times, of which the finite ones have the coefficients of their gains."""
+        right = np.ascontiguousarray(self.theta_st.T)
+        finite = iter(series.apply(self.theta_tt, self.ridge, bound, terms, right))
+        found = [self.end("cg") if np.isinf(t) else self.law(next(finite).T) for t in times.ravel()]
+        parts = ([law.mean for law in found], [law.cov for law in found])
+        return Law(*(np.array(part).reshape(*times.shape, *part[0].shape) for part in parts))
+
     def laws(self, times: Array, gains: list[Array]) -> Law:
         """Return the laws at all times from what multiplies each mode of theta_st."""
         found = [self.law(self.theta_st * gain) for gain in gains]
         parts = ([law.mean for law in found], [law.cov for law in found])
         return Law(*(np.array(part).reshape(*times.shape, *part[0].shape) for part in parts))
+
+
+def _gain(time: float, values: Array) -> Array:
+    """Return (1 - exp(-time x))/x."""
+    return _ratio(-np.expm1(-time * values), values, time)
 
 
 def _ratio(moved: Array, values: Array, limit: float) -> Array:

@@ -78,7 +78,7 @@ def test_gradients_grow_by_the_susceptibility(C_W, C_b):
     rng, L, n = np.random.default_rng(1), 6, 256
     X, labels = inputs(40, 16, rng)
     norms = [
-        train_classifier(X, labels, X, labels, L=L, n=n, C_W=C_W, C_b=C_b, rate=0.1, steps=0, seed=seed).gradient
+        train_classifier(X, labels, X, labels, L=L, n=n, C_W=C_W, C_b=C_b, rate=0.1, epochs=0, seed=seed).gradient
         for seed in range(12)
     ]
     # Logarithms over networks; four standard errors for 5 layers, and 2/n for each layer behind.
@@ -92,9 +92,10 @@ def test_gradients_grow_by_the_susceptibility(C_W, C_b):
 
 def test_training_learns_and_repeats():
     X, labels = inputs(200, 8, np.random.default_rng(2))
-    options = {"L": 3, "n": 32, "C_W": 1.0, "C_b": 0.0, "rate": 0.1, "steps": 60, "every": 25, "seed": 1}
+    options = {"L": 3, "n": 32, "C_W": 1.0, "C_b": 0.0, "rate": 0.1, "epochs": 20, "seed": 1}
     one, two = (train_classifier(X[:150], labels[:150], X[150:], labels[150:], **options) for _ in range(2))
-    assert one.steps.tolist() == [0, 25, 50, 60]
+    assert one.steps.tolist() == list(range(0, 61, 3))
+    assert len(one.loss) == len(one.accuracy) == 21
     assert one.loss[-1] < 0.5 * one.loss[0]
     assert one.accuracy[-1] > 0.8
     np.testing.assert_array_equal(one.loss, two.loss)
@@ -108,13 +109,13 @@ def test_training_learns_and_repeats():
         ({"labels": [0, 1]}, r"labels has shape \(2,\), dtype int64; allowed: \(3,\), integers >= 0"),
         ({"labels_test": [0, 1, -1]}, "labels_test has shape"),
         ({"rate": 0.0}, "rate = 0.0 is out of range"),
-        ({"every": 0}, "every = 0 is out of range"),
+        ({"epochs": -1}, "epochs = -1 is out of range"),
         ({"C_W": -1.0}, "C_W = -1.0 is out of range"),
     ],
 )
 def test_bad_input_is_refused(change, words):
     given = {"X": np.ones((3, 8)), "labels": [0, 1, 1], "X_test": np.ones((3, 8)), "labels_test": [0, 1, 1]}
-    given |= {"L": 2, "n": 4, "C_W": 1.0, "C_b": 0.0, "rate": 0.1, "steps": 1, "seed": 1}
+    given |= {"L": 2, "n": 4, "C_W": 1.0, "C_b": 0.0, "rate": 0.1, "epochs": 1, "seed": 1}
     with pytest.raises(ValueError, match=words):
         train_classifier(**given | change)
     with pytest.raises(ValueError, match="act = 'step' jumps"):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.linalg import expm
 
-from theory.kernels import descent, flow, mlp_kernel, posterior, train_law
+from theory.kernels import descent, flow, mlp_kernel, posterior, series, train_law, training
 
 RNG = np.random.default_rng(0)
 TRAIN, TEST = RNG.normal(size=(12, 5)), RNG.normal(size=(6, 5))
@@ -123,6 +123,32 @@ def test_descent_takes_steps(ridge):
     np.testing.assert_allclose(slow.mean, flow(**KERNELS, y=Y, t=0.4, ridge=ridge).mean, atol=1e-4)
 
 
+@pytest.mark.parametrize("ridge", [0.0, 0.3])
+def test_products_alone_give_what_the_eigenbasis_gives(ridge, monkeypatch):
+    times = [0.0, 1e-3, 0.3, 40.0, 1e4, np.inf]
+    direct, iterative = (flow(**JOINT, y=Y, t=times, ridge=ridge, method=m) for m in ("direct", "iterative"))
+    np.testing.assert_allclose(iterative.mean, direct.mean, atol=1e-9)
+    np.testing.assert_allclose(iterative.cov, direct.cov, atol=1e-9)
+    one = flow(**KERNELS, y=Y[:, 0], t=0.3, ridge=ridge, method="iterative")
+    np.testing.assert_allclose(one.mean, direct.mean[2, 12:, 0], atol=1e-11)
+    # Of large kernels "auto" takes them while times are early.
+    monkeypatch.setattr(training, "LARGE", 1)
+    used, apply = [], series.apply
+    monkeypatch.setattr(training.series, "apply", lambda *given: used.append(given) or apply(*given))
+    few = KERNELS | {name: KERNELS[name][:1] for name in ("theta_st", "k_st")} | {"k_ss": K_SS[:1, :1]}
+    np.testing.assert_allclose(flow(**few, y=Y, t=0.3, ridge=ridge).mean, direct.mean[2, 12:13], atol=1e-11)
+    assert len(used) == 1
+    flow(**few, y=Y, t=1e4, ridge=ridge)
+    assert len(used) == 1
+
+
+def test_series_have_as_many_terms_as_the_root_of_the_time():
+    sizes = [len(series.coefficients(lambda x, t=t: -np.expm1(-t * x) / x, 1.0)) for t in (1e2, 1e4, 1e6)]
+    assert 8 < sizes[1] / sizes[0] < 11
+    assert 8 < sizes[2] / sizes[1] < 11
+    assert np.linalg.eigvalsh(T_TT)[-1] <= series.spectral_bound(T_TT, 0.0)
+
+
 def test_modes_that_never_learn_stay():
     copies = np.array([0, 0, 1])
     kernels = {"theta_tt": T_TT[np.ix_(copies, copies)], "theta_st": T_ST[:, copies], "k_ss": K_SS}
@@ -155,7 +181,8 @@ def test_modes_that_never_learn_stay():
         ({"y": Y[:3]}, ValueError, r"y has shape \(3, 2\); allowed: \(12, any\)"),
         ({"y": Y * np.inf}, ValueError, "y has an entry"),
         ({"start": (Y, Y)}, ValueError, r"start\[1\] has shape \(12, 2\); allowed: \(6, 2\)"),
-        ({"method": "lu", "t": np.inf}, ValueError, "method = 'lu' is unknown"),
+        ({"method": "lu", "t": np.inf}, ValueError, "method = 'lu' is unknown; allowed: 'auto', 'direct'"),
+        ({"method": "iterative", "t": 1e12}, ValueError, "is too late for method = 'iterative'; allowed: 'direct'"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:invalid value")
