@@ -96,3 +96,8 @@ def test_one_sample_is_the_same_again_and_is_reported_and_drawn(tmp_path):
     running.assert_same(first, again)
     assert list(run.report(first))
     run.draw(first).canvas.draw()
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_to_the_same_file(out, tmp_path):
+    running.assert_resumes(run.SCRIPT, TINY, tmp_path / "killed.h5", out, tasks=16)

@@ -1,10 +1,3 @@
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
-
 import numpy as np
 import pytest
 import xarray as xr
@@ -103,27 +96,4 @@ def test_more_images_than_there_are_are_refused(tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_file(out, tmp_path):
-    root, killed = Path(__file__).parents[2], tmp_path / "killed.h5"
-    code = (
-        "from pathlib import Path\nfrom runs import monotone_dbm_digits as digits\n"
-        "from tests.runs import running, test_monotone_dbm_digits as test\n"
-        f"if __name__ == '__main__':\n    running.compute(digits.SCRIPT, test.TINY, Path({str(killed)!r}))"
-    )
-    program = tmp_path / "program.py"
-    program.write_text(code)
-    environment = os.environ | {"PYTHONPATH": str(root)}
-    with subprocess.Popen([sys.executable, program], env=environment) as process:
-        while process.poll() is None and not (killed.exists() and stored(killed)):
-            time.sleep(0.01)
-        process.kill()
-    assert process.returncode == -signal.SIGKILL
-    assert 0 < stored(killed) < 2 * len(digits.MODELS)
-    running.compute(digits.SCRIPT, TINY, killed, resume=True)
-    running.assert_same(out, killed)
-
-
-def stored(path):
-    """Return the number of tasks in a file."""
-    if "simulation" not in store.groups(path):
-        return 0
-    return int((store.read(path, "simulation")["completed"] == 1).sum())
+    running.assert_resumes(digits.SCRIPT, TINY, tmp_path / "killed.h5", out, tasks=5)
